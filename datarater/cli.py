@@ -1,0 +1,308 @@
+"""The command line: one verb a function. Exit codes: 0 done, 2 bad input, 1 a failure of ours."""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from datarater.config import InputError, MetaTrainConfig, TrainConfig, load_config_file, require
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+_DESCRIPTION = """Learns which training data is worth training on.
+
+Start with `datarater demo`. Then: prepare your text (`data prepare`), meta-train a rater on it
+(`meta-train`), rate a corpus (`score`), keep its better part (`select`), train on it and compare
+(`train`, `evaluate`)."""
+
+
+def demo(run_dir: Path = Path("runs/demo"), quiet: bool = False) -> None:
+  """The whole story on the bundled corpus, in a few minutes on two cores.
+
+  Meta-trains a rater, filters with it, trains language models on unfiltered, randomly thinned and
+  rater-filtered text over three seeds, and writes report.html and results.json. The same command
+  again resumes.
+
+  Args:
+    run_dir: Folder of the run.
+    quiet: No progress bars, no tables.
+  """
+  from datarater import demo as story
+
+  story.demo(story.demo_config(), run_dir, progress=not quiet)
+
+
+def data_prepare(
+  input: tuple[str, ...],
+  output: Path,
+  text_key: str = "text",
+  id_key: str = "id",
+  domain_key: str = "domain",
+  group_key: str = "",
+  split_key: str = "",
+  seed: int = 0,
+  paragraphs: bool = False,
+) -> None:
+  """Turns files of text into a dataset to train on: TFDS, array_record, five disjoint splits.
+
+  Records that cannot be used go to rejected.jsonl with their reason. Use the folder as
+  `--data.dataset`.
+
+  Args:
+    input: Files or globs: .jsonl (also .gz, .zst, .xz), .parquet, .txt (one document a file).
+    output: Folder of the dataset, made whole or not at all.
+    text_key: Field of the text; dots lead into nested objects.
+    id_key: Field of the id; where it is missing, the id comes from the text.
+    domain_key: Field of the domain; where it is missing, the file's name serves.
+    group_key: Field that names the source document, all of which stays in one split (default: id).
+    split_key: Field that names the split, instead of a seeded hash of the group.
+    seed: Of that hash.
+    paragraphs: Cut plain text at blank lines, a document a paragraph.
+  """
+  from datarater.data.builders.prepare import prepare
+
+  summary = prepare(
+    input,
+    output,
+    text_key=text_key,
+    id_key=id_key,
+    domain_key=domain_key,
+    group_key=group_key,
+    split_key=split_key,
+    seed=seed,
+    paragraphs=paragraphs,
+  )
+  _print_json(summary)
+
+
+def score(
+  rater: Path,
+  input: tuple[str, ...],
+  output: Path,
+  text_key: str = "text",
+  id_key: str = "id",
+  domain_key: str = "domain",
+  limit: int | None = None,
+  quiet: bool = False,
+) -> None:
+  """Rates every document of a corpus; writes ratings as parquet side files by document id.
+
+  The corpus stays as it is. The same command again skips the shards that are done.
+
+  Args:
+    rater: Folder of a trained rater (the rater/ of a run).
+    input: Files or globs: .jsonl (also .gz, .zst, .xz), .parquet, .txt.
+    output: Folder of the ratings.
+    text_key: Field of the text; dots lead into nested objects.
+    id_key: Field of the id; where it is missing, the id comes from the text.
+    domain_key: Field of the domain.
+    limit: Rate only so many records, for a trial.
+    quiet: No progress bars, no table.
+  """
+  from datarater.curation.run import score as run
+  from datarater.scorers.rater import load_rater
+
+  run(
+    load_rater(rater),
+    input,
+    output,
+    text_key=text_key,
+    id_key=id_key,
+    domain_key=domain_key,
+    limit=limit,
+    quiet=quiet,
+  )
+
+
+def select(
+  ratings: Path,
+  input: tuple[str, ...],
+  output: Path,
+  discard_fraction: float | None = None,
+  threshold: float | None = None,
+  pointwise: bool = False,
+  batch_size: int | None = None,
+  rater_cdf: Path | None = None,
+  seed: int = 0,
+  quiet: bool = False,
+) -> None:
+  """Divides a scored corpus into kept/ and rejected/, in the input's format.
+
+  Selecting again at another fraction needs no new scores.
+
+  Args:
+    ratings: Folder that `datarater score` wrote.
+    input: The files or globs that were scored.
+    output: Folder of the selection.
+    discard_fraction: Share of documents to discard, the worst rated.
+    threshold: Keep ratings of at least this instead.
+    pointwise: Draw each document by itself with the paper's probability (parallel pipelines).
+    batch_size: Of the pointwise rule: the oversampled batch B, of which (1 - discard) B are kept.
+    rater_cdf: Rater folder whose CDF the pointwise rule takes (default: of the ratings themselves).
+    seed: Of ties and of the pointwise draw.
+    quiet: No progress bars, no table.
+  """
+  import numpy as np
+
+  from datarater.curation.rules import rule_from_options
+  from datarater.curation.run import select as run
+  from datarater.runtime.artifact import read_rater
+
+  require(
+    rater_cdf is None or pointwise,
+    f"rater CDF {str(rater_cdf)!r} without the pointwise rule; add --pointwise",
+  )
+  cdf = None if rater_cdf is None else np.asarray(read_rater(rater_cdf).cdf.quantiles)
+  rule = rule_from_options(discard_fraction, threshold, pointwise, batch_size, seed, cdf)
+  run(ratings, input, output, rule, quiet=quiet)
+
+
+def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
+  def meta_train(
+    config_file: Positional[Path],
+    run_dir: Path,
+    quiet: bool = False,
+    config: Annotated[MetaTrainConfig, arg(name="")] = default,
+  ) -> None:
+    """Meta-trains a rater; the same command again resumes, with more steps it goes on.
+
+    Writes config.json, metrics.jsonl, checkpoints/, rater/ and report.html.
+
+    Args:
+      config_file: A Python file that defines config(), such as configs/tiny.py.
+      run_dir: Folder of the run.
+      quiet: No progress bars.
+      config: Overrides of the config file.
+    """
+    from datarater.meta import trainer
+    from datarater.report.run import write_run_report
+
+    del config_file  # read before, as the default of `config`
+    rater = trainer.meta_train(config, run_dir, progress=not quiet)
+    report = write_run_report(run_dir)
+    if not quiet:
+      print(f"rater: {rater}\nreport: {report}")
+
+  return meta_train
+
+
+def _train_verb(default: TrainConfig) -> Callable[..., None]:
+  def train(
+    config_file: Positional[Path],
+    run_dir: Path,
+    quiet: bool = False,
+    config: Annotated[TrainConfig, arg(name="")] = default,
+  ) -> None:
+    """Trains a language model from scratch; the same command again resumes.
+
+    On everything, on a random share, or on what a rater keeps (--selection.kind). Writes
+    config.json, curve.jsonl, checkpoints/ and result.json.
+
+    Args:
+      config_file: A Python file that defines config(), such as configs/lm_tiny.py.
+      run_dir: Folder of the run.
+      quiet: No progress bars.
+      config: Overrides of the config file.
+    """
+    from datarater.evaluation.arm import train_lm
+
+    del config_file
+    result = train_lm(config, run_dir, progress=not quiet)
+    if not quiet:
+      print(f"{result['bits_per_byte']:.4f} bits per byte, {result['flops']:.3g} FLOPs")
+
+  return train
+
+
+def evaluate(arm: tuple[Path, ...], baseline: tuple[Path, ...], output: Path | None = None) -> None:
+  """Compares trained language models seed by seed.
+
+  Prints the net compute gain, rating and oversampling included, and the difference in bits per byte
+  with its 95% interval.
+
+  Args:
+    arm: Run folders of `datarater train`, one a seed.
+    baseline: As many, of the same seeds.
+    output: Write the comparison there, as JSON.
+  """
+  from datarater.evaluation.arm import read_result
+  from datarater.evaluation.compare import compare_arms
+  from datarater.runtime.atomic import write_json
+
+  arms = [[read_result(folder)[1] for folder in folders] for folders in (arm, baseline)]
+  comparison = compare_arms(*arms)
+  _print_json(comparison)
+  if output is not None:
+    write_json(output, comparison)
+
+
+def report(run_dir: Positional[Path]) -> None:
+  """Writes report.html of a run folder anew, from its results or its metrics.
+
+  Args:
+    run_dir: Folder of `datarater demo` or `datarater meta-train`.
+  """
+  from datarater.report.run import write_run_report
+
+  print(write_run_report(run_dir))
+
+
+CONFIGURED: dict[str, tuple[type, Callable[[Any], Callable[..., None]]]] = {
+  "meta-train": (MetaTrainConfig, _meta_train_verb),
+  "train": (TrainConfig, _train_verb),
+}
+"""Verbs whose first argument is a config file, the defaults of all their other options."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Runs the verb that `arguments` (default: of the process) name; returns the exit code."""
+  arguments = list(sys.argv[1:] if arguments is None else arguments)
+  if arguments[:2] == ["data", "prepare"]:
+    arguments[:2] = ["data prepare"]
+  try:
+    tyro.extras.subcommand_cli_from_dict(
+      _verbs(arguments), prog="datarater", description=_DESCRIPTION, args=arguments or ["--help"]
+    )
+  except InputError as error:
+    print(f"datarater: {error}", file=sys.stderr)
+    return BAD_INPUT
+  except KeyboardInterrupt:
+    print("datarater: interrupted; the same command goes on from here", file=sys.stderr)
+    return INTERRUPTED
+  except Exception as error:
+    from datarater.meta.trainer import DivergedError
+
+    if isinstance(error, DivergedError):
+      print(f"datarater: {error}", file=sys.stderr)
+    else:
+      traceback.print_exc()
+    return FAILED
+  return DONE
+
+
+def _verbs(arguments: Sequence[str]) -> dict[str, Callable[..., None]]:
+  verbs: dict[str, Callable[..., None]] = {"demo": demo, "data prepare": data_prepare}
+  for name, (cls, make) in CONFIGURED.items():
+    verbs[name] = make(_default_config(arguments, name, cls))
+  return verbs | {"score": score, "select": select, "evaluate": evaluate, "report": report}
+
+
+def _default_config(arguments: Sequence[str], verb: str, cls: type) -> Any:
+  """The config of the file that follows the verb; the class's own defaults for `--help` alone."""
+  if list(arguments[:1]) != [verb] or len(arguments) < 2 or arguments[1].startswith("-"):
+    return cls()
+  return load_config_file(arguments[1], cls)
+
+
+def _print_json(values: Any) -> None:
+  Console().print_json(json.dumps(values))
+
+
+if __name__ == "__main__":
+  sys.exit(main())

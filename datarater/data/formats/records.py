@@ -1,0 +1,216 @@
+"""A record of a shard: a document (`Row`), or what cannot be one (`BadRecord`); and its id."""
+
+import base64
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FLAG_REPEATED = "repeated_id"
+"""The id had been given before; a suffix `~n` tells the documents apart."""
+
+FLAG_UNUSABLE = "unusable_id"
+"""The id field holds no id (a fraction, a list, no Unicode): it comes from the text instead."""
+
+FLAG_DERIVED = "derived_id"
+"""The record has no id field: the id is a hash of the text and an occurrence number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+  """Where a record holds what. Dots lead into nested objects; a field with that very name comes
+  first.
+
+  extra: further fields to read, returned in `Row.extra` as they are. Plain text has none of them.
+  """
+
+  text: str = "text"
+  id: str = "id"
+  domain: str = "domain"
+  extra: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A document.
+
+  number: row in its shard, from 0. id: unique within what was numbered together. domain: None where
+  the record has none. source: what the writer needs to write it again untouched: a line, or (batch,
+  index). flags: `FLAG_*`.
+  """
+
+  number: int
+  id: str
+  text: str
+  domain: str | None
+  source: Any
+  flags: tuple[str, ...] = ()
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class BadRecord:
+  """What cannot be read as a document.
+
+  reason: one of few short phrases, fit for counting. detail: what exactly. raw: the bytes as they
+  are, as far as they were read. rest: the shard cannot be read from here on; this record is its
+  last.
+  """
+
+  number: int
+  reason: str
+  detail: str = ""
+  raw: bytes = b""
+  source: Any = None
+  rest: bool = False
+
+  def as_json(self) -> dict[str, Any]:
+    """row, reason, detail, and `raw`, or `raw_base64` where the bytes are no UTF-8."""
+    values: dict[str, Any] = {"row": self.number, "reason": self.reason, "detail": self.detail}
+    try:
+      values["raw"] = self.raw.decode()
+    except UnicodeDecodeError:
+      values["raw_base64"] = base64.b64encode(self.raw).decode()
+    return values
+
+
+Record = Row | BadRecord
+
+
+class DamagedError(Exception):
+  """The shard cannot be read from here on: (reason, detail)."""
+
+  def __init__(self, reason: str, detail: object):
+    super().__init__(reason, str(detail))
+    self.reason, self.detail = reason, str(detail)
+
+
+class Numbering:
+  """Gives ids that never repeat among the records numbered with it, in the order of the calls.
+
+  A document's base is its id field, or else `<hash of the text>`. The first with a base from the
+  field is called by it, later ones `base~1`, `base~2`; hashes always carry the occurrence number,
+  `hash-0`.
+  """
+
+  def __init__(self) -> None:
+    # 64-bit hashes, some 90 bytes a document, because ids can be long. Two ids of one hash do no
+    # harm: the later one gets a suffix, every time.
+    self._seen: set[int] = set()
+    self._next: dict[int, int] = {}
+
+  def derived(self, base: str) -> str:
+    """The id of the next document whose text has this hash."""
+    return self._name(f"{base}-0", f"{base}-")
+
+  def given(self, base: str) -> tuple[str, bool]:
+    """(id, whether it had to be changed) of the next document whose id field says `base`."""
+    name = self._name(base, f"{base}~")
+    return name, name != base
+
+  def _name(self, first: str, stem: str) -> str:
+    """`first` if it is free, else the free `stem` with the next number."""
+    if not self._taken(first):
+      return first
+    key = _hash(stem)
+    number = self._next.get(key, 1)
+    while self._taken(name := f"{stem}{number}"):
+      number += 1
+    self._next[key] = number + 1
+    return name
+
+  def _taken(self, name: str) -> bool:
+    key = _hash(name)
+    if key in self._seen:
+      return True
+    self._seen.add(key)
+    return False
+
+
+def id_base(document_id: str, flags: tuple[str, ...] | list[str]) -> tuple[str, bool]:
+  """(base, derived) that `Numbering` made the id from; the inverse of `Numbering`."""
+  if FLAG_DERIVED in flags or FLAG_UNUSABLE in flags:
+    return document_id.rsplit("-", 1)[0], True
+  if FLAG_REPEATED in flags:
+    return document_id.rsplit("~", 1)[0], False
+  return document_id, False
+
+
+def make_row(
+  number: int,
+  values: Mapping[str, Any],
+  keys: Keys,
+  numbering: Numbering,
+  source: Any,
+  raw: bytes = b"",
+  names: Sequence[str] = (),
+) -> Record:
+  """A Row of a record's fields, or the BadRecord that says why there is none.
+
+  names: all the record's fields, where `values` has only some.
+  """
+  text = lookup(values, keys.text)
+  reason = text_trouble(text)
+  if reason:
+    detail = f"fields: {', '.join(names or values)}" if text is None else ""
+    return BadRecord(number, reason, detail, raw, source)
+  document_id, flags = name_document(lookup(values, keys.id), text, numbering)
+  domain = lookup(values, keys.domain)
+  extra = {key: lookup(values, key) for key in keys.extra}
+  return Row(number, document_id, text, _domain_name(domain), source, flags, extra)
+
+
+def name_document(given: Any, text: str, numbering: Numbering) -> tuple[str, tuple[str, ...]]:
+  """(id, flags) from the id field's value (None: no such field) or else the text."""
+  if isinstance(given, int) and not isinstance(given, bool):
+    given = str(given)
+  if isinstance(given, str) and given and not text_trouble(given):
+    name, changed = numbering.given(given)
+    return name, (FLAG_REPEATED,) if changed else ()
+  digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+  return numbering.derived(digest), (FLAG_DERIVED if given is None else FLAG_UNUSABLE,)
+
+
+def lookup(values: Mapping[str, Any], key: str) -> Any:
+  """The field `key`, or along its dots through nested objects; None where there is none."""
+  if not key:
+    return None
+  if key in values:
+    return values[key]
+  node: Any = values
+  for part in key.split("."):
+    if not isinstance(node, Mapping) or part not in node:
+      return None
+    node = node[part]
+  return node
+
+
+def text_trouble(text: Any) -> str:
+  """Why this cannot be the text of a document; empty where it can."""
+  if text is None:
+    return "text missing"
+  if not isinstance(text, str):
+    return "text is not a string"
+  if not text.strip():
+    return "empty text"
+  if "\0" in text:
+    return "NUL in text"
+  try:
+    text.encode()
+  except UnicodeEncodeError:
+    return "text is not Unicode"  # JSON can spell half of a surrogate pair: "\ud800"
+  return ""
+
+
+def _domain_name(value: Any) -> str | None:
+  """A domain is a short name: strings, and numbers as strings; anything else is no domain."""
+  if isinstance(value, str):
+    return value if value and not text_trouble(value) else None
+  if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    return None
+  return str(value)
+
+
+def _hash(text: str) -> int:
+  return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())

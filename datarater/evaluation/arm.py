@@ -1,0 +1,106 @@
+"""One arm of a comparison: a selection of the pool, a language model trained on it, its curve."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from datarater.config import InputError, TrainConfig, from_json
+from datarater.data.datasets import check_splits
+from datarater.data.loader import evaluation_batches
+from datarater.data.sources import open_source
+from datarater.data.tokenizers import Tokenizer, load_tokenizer
+from datarater.evaluation.pool import Pool, RatedPool, open_pool
+from datarater.meta.inputs import stream_seed
+from datarater.runtime.atomic import read_json, write_json
+from datarater.runtime.run_folder import CONFIG, run_folder
+from datarater.training.held_out import HeldOut
+from datarater.training.lm import train_language_model
+
+RESULT = "result.json"
+LM_STREAM = 3
+"""Number of the language model's data stream (see `stream_seed`)."""
+
+
+def train_lm(
+  config: TrainConfig,
+  run_dir: str | Path,
+  progress: bool = True,
+  rated: RatedPool | None = None,
+) -> dict[str, Any]:
+  """Trains a language model on the pool that `config.selection` asks for; returns `result.json`.
+
+  The same call again resumes, or returns the finished result. rated: ratings of the pool made
+  before, for offline selection by a rater. The result holds:
+    seed, bits_per_byte and flops at the end, training_flops, rating_flops;
+    curve: [[flops, bits per byte on the target], ...], by_domain: {domain: [bits per byte, ...]}.
+  FLOPs are what the arm has spent so far, rating and oversampling included.
+  """
+  with run_folder(Path(run_dir), config) as folder:
+    if (folder / RESULT).exists():
+      return read_json(folder / RESULT, "result")
+    check_splits(config.data, ("lm", config.evaluation_split))
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    held_out = open_held_out(config, tokenizer)
+    pool = open_pool(config, tokenizer, stream_seed(config.seed, LM_STREAM), rated)
+    try:
+      curve = train_language_model(
+        config, pool.loader, held_out, tokenizer.vocab_size, folder, progress
+      )
+    finally:
+      pool.loader.close()
+    result = arm_result(config, pool, curve)
+    write_json(folder / RESULT, result)
+    return result
+
+
+def read_result(run_dir: str | Path) -> tuple[TrainConfig, dict[str, Any]]:
+  """(config, result) of a finished run folder; InputError if it is not one."""
+  folder = Path(run_dir)
+  if not (folder / RESULT).is_file():
+    raise InputError(
+      f"run folder {str(folder)!r} has no {RESULT}; give the folder of a finished `datarater train`"
+    )
+  config = from_json(TrainConfig, read_json(folder / CONFIG, "run config"))
+  return config, read_json(folder / RESULT, "result")
+
+
+def open_held_out(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, HeldOut]:
+  """`target`: the held-out split that the config names, whole; `pool`: every domain of the pool.
+
+  Without a target the two are the same text, and only `target` is there.
+  """
+  data, split = config.data, config.evaluation_split
+  source = open_source(data, split)
+  batches = evaluation_batches(source, tokenizer, data, config.batch)
+  held_out = {"target": HeldOut(list(batches), source.domains)}
+  if data.has_target:
+    everywhere = dataclasses.replace(data, target_domain="", target_dataset="")
+    source = open_source(everywhere, split)
+    batches = evaluation_batches(
+      source, tokenizer, everywhere, config.batch, config.evaluation_rows
+    )
+    held_out["pool"] = HeldOut(list(batches), source.domains)
+  return held_out
+
+
+def arm_result(config: TrainConfig, pool: Pool, curve: list[dict[str, Any]]) -> dict[str, Any]:
+  """What a finished arm reports; see `train_lm`."""
+  flops = [
+    point["training_flops"] + pool.rating_flops + pool.rating_flops_a_step * point["step"]
+    for point in curve
+  ]
+  losses = [point["target"]["bits_per_byte"] for point in curve]
+  by_domain = [point.get("pool", point["target"])["by_domain"] for point in curve]
+  training_flops = curve[-1]["training_flops"]
+  return {
+    "seed": config.seed,
+    "bits_per_byte": losses[-1],
+    "nats_per_token": curve[-1]["target"]["nats_per_token"],
+    "flops": flops[-1],
+    "training_flops": training_flops,
+    "rating_flops": flops[-1] - training_flops,
+    "documents_kept": None if pool.kept is None else len(pool.kept),
+    "curve_training_flops": [point["training_flops"] for point in curve],
+    "curve": [list(pair) for pair in zip(flops, losses, strict=True)],
+    "by_domain": {name: [row[name] for row in by_domain] for name in by_domain[0]},
+  }

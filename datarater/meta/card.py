@@ -1,0 +1,58 @@
+"""The card of a rater: what it was trained on and for, and where not to trust it."""
+
+from datarater.config import MetaTrainConfig
+from datarater.models.cost import rater_parameters
+from datarater.runtime.quantiles import RatingsCdf
+
+_CARD = """# Rater `{name}`
+
+Rates text: the higher, the more training on it lowered the loss on held-out text. Ratings have no
+unit and no zero; compare them with each other only.
+
+| | |
+|---|---|
+| trained on | `{dataset}`, split `{inner}`{excluded} |
+| objective | {objective} |
+| meta-steps | {steps}, {population} inner models, {unroll} updates a meta-step, seed {seed} |
+| rater | {parameters:,} parameters, one rating a {datapoint}, rows of {length} tokens |
+| inner models | width {width}, {layers} layers, trained by {optimizer} |
+| ratings of its pool | median {median:.4g}, 5% to 95% {low:.4g} to {high:.4g}, of {count:,} |
+
+## Limits
+
+- It knows the text it was trained on: on other domains or languages its ratings are a guess.
+- It prefers what helped small models early in training; larger or longer-trained ones may want less
+  filtering, or none. Compare with unfiltered and randomly thinned data before you rely on it.
+- A document longer than a row is rated in chunks, averaged by tokens.
+- It inherits whatever bias its target holds. It does not judge truth, safety or licences.
+"""
+
+
+def rater_card(config: MetaTrainConfig, cdf: RatingsCdf, vocab_size: int) -> str:
+  """Markdown text of `card.md`."""
+  data, meta = config.data, config.meta
+  target = data.target_domain or data.target_dataset
+  last = len(cdf.quantiles) - 1
+  return _CARD.format(
+    name=config.name,
+    dataset=data.dataset,
+    inner=data.inner,
+    excluded=f" without {', '.join(data.exclude_domains)}" if data.exclude_domains else "",
+    objective=f"loss on the target `{target}`"
+    if meta.objective == "target"
+    else "loss on held-out text of the same distribution",
+    steps=meta.steps,
+    population=meta.population,
+    unroll=meta.unroll_length,
+    seed=config.seed,
+    parameters=rater_parameters(config.rater, vocab_size),
+    datapoint=data.datapoint,
+    length=data.length,
+    width=config.inner.width,
+    layers=config.inner.layers,
+    optimizer=config.inner_optimizer.name,
+    median=cdf.quantiles[last // 2],
+    low=cdf.quantiles[last // 20],
+    high=cdf.quantiles[last - last // 20],
+    count=cdf.count,
+  )

@@ -1,0 +1,191 @@
+"""Meta-training from a config to a rater folder, resumable at any moment.
+
+run/config.json  metrics.jsonl  checkpoints/  rater/
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from datarater.config import MetaTrainConfig
+from datarater.data.documents import rate_documents
+from datarater.meta import estimators
+from datarater.meta import step as meta_step_module
+from datarater.meta.card import rater_card
+from datarater.meta.inputs import MetaInputs
+from datarater.meta.metrics import metrics_row
+from datarater.models import language_model, rater
+from datarater.runtime import artifact
+from datarater.runtime.checkpoint import Checkpoints
+from datarater.runtime.metrics import MetricsLog
+from datarater.runtime.quantiles import RatingsCdf
+from datarater.runtime.run_folder import run_folder
+from datarater.training.optimizers import make_optimizer
+from datarater.types import MetaState, PyTree
+
+SKIPPED_LIMIT = 20
+"""Meta-steps in a row without a finite outer loss and meta-gradient, after which a run stops."""
+
+ETA_KEY, POPULATION_KEY = 0, 1
+METRICS, CHECKPOINTS, RATER = "metrics.jsonl", "checkpoints", "rater"
+
+
+class DivergedError(RuntimeError):
+  """Meta-training gave nothing finite for too long; the message names the last good checkpoint."""
+
+
+def meta_train(config: MetaTrainConfig, run_dir: str | Path, progress: bool = True) -> Path:
+  """Runs Algorithm 1 (Calian et al. 2025) to `config.meta.steps` and returns the rater's folder.
+
+  The same call again resumes, bit for bit as if it had never stopped; with more steps it extends.
+  Raises InputError for bad settings or data, or a folder with another config; DivergedError after
+  20 meta-steps in a row whose outer loss or meta-gradient is not finite.
+  """
+  with run_folder(Path(run_dir), config, extendable=("meta.steps",)) as folder:
+    inputs = MetaInputs(config)
+    try:
+      with Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints) as checkpoints:
+        eta = _train(config, folder, inputs, checkpoints, progress)
+      return _export(config, folder / RATER, eta, inputs, progress)
+    finally:
+      inputs.close()
+
+
+def build(config: MetaTrainConfig, vocab_size: int):
+  """(initial state as a function of nothing, the meta-step): pure, neither compiled."""
+  datapoint = config.data.datapoint
+  optimizer = make_optimizer(config.inner_optimizer)
+  problem = estimators.Problem(
+    rate=rater.rate_fn(config.rater, vocab_size, datapoint),
+    losses=language_model.losses_fn(config.inner, vocab_size, datapoint),
+    outer_loss=language_model.mean_loss_fn(language_model.token_nll_fn(config.inner, vocab_size)),
+    optimizer=optimizer,
+    datapoint=datapoint,
+  )
+  root = jax.random.key(config.seed)
+  key = jax.random.fold_in(root, POPULATION_KEY)
+  length = config.data.length
+
+  def init_inner(key: jax.Array) -> PyTree:
+    return language_model.init_language_model(config.inner, vocab_size, key, length)
+
+  def init() -> MetaState:
+    eta_key = jax.random.fold_in(root, ETA_KEY)
+    eta = rater.init_rater(config.rater, vocab_size, eta_key, length)
+    return meta_step_module.init_state(config.meta, eta, init_inner, optimizer, key)
+
+  estimate = estimators.make_estimator(config.meta, problem)
+  step = meta_step_module.make_meta_step(config.meta, estimate, init_inner, optimizer, key)
+  return init, step
+
+
+def _train(
+  config: MetaTrainConfig,
+  folder: Path,
+  inputs: MetaInputs,
+  checkpoints: Checkpoints,
+  progress: bool,
+) -> PyTree:
+  """Meta-steps until the config's number; returns eta as numpy arrays."""
+  init, step_fn = build(config, inputs.tokenizer.vocab_size)
+  state = jax.jit(init)()
+  start = checkpoints.latest() or 0
+  if start:
+    state, position = checkpoints.restore(start, state)
+    inputs.restore(position)
+  step_fn = jax.jit(step_fn, donate_argnums=0)
+  steps = config.meta.steps
+  bar = tqdm(total=steps, initial=start, desc="meta-training", unit="step", disable=not progress)
+  with bar, MetricsLog(folder / METRICS, start) as log:
+    reader = _MetricsReader(config, inputs.domains, log, bar, checkpoints)
+    for step in range(start, steps):
+      batches = inputs.next()
+      state, metrics = step_fn(state, *batches)
+      reader.push(step + 1, metrics, batches[0])
+      if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
+        reader.drain()  # so that a checkpoint never is ahead of the metrics
+        checkpoints.save(step + 1, state, inputs.position())
+  return jax.tree.map(np.asarray, state.eta)
+
+
+class _MetricsReader:
+  """Reads the metrics of step n - 1 while step n runs, so that the device never waits."""
+
+  def __init__(
+    self,
+    config: MetaTrainConfig,
+    domains: tuple[str, ...],
+    log: MetricsLog,
+    bar: Any,
+    checkpoints: Checkpoints,
+  ):
+    self._config, self._domains, self._log = config, domains, log
+    self._bar, self._checkpoints = bar, checkpoints
+    self._pending: tuple | None = None
+    self._clock = time.perf_counter()
+
+  def push(self, step: int, metrics: dict[str, jax.Array], inner: Any) -> None:
+    self.drain()
+    self._pending = (step, metrics, inner)
+
+  def drain(self) -> None:
+    """Writes what is pending; raises DivergedError when too many steps in a row were skipped."""
+    if self._pending is None:
+      return
+    step, metrics, inner = self._pending
+    self._pending = None
+    row = metrics_row(step, metrics, inner, self._domains, self._config.data.datapoint)
+    now = time.perf_counter()
+    row["seconds"], self._clock = now - self._clock, now
+    row["tokens_per_second"] = row["tokens"] / row["seconds"]
+    self._log.write(row)
+    self._bar.update()
+    losses = [x for x in row["outer_loss"] if x is not None]
+    self._bar.set_postfix(outer_loss=f"{np.mean(losses):.3f}" if losses else "not finite")
+    if row["skipped_in_row"] >= SKIPPED_LIMIT:
+      self._diverged(row["step"])
+
+  def _diverged(self, step: int) -> None:
+    last = self._checkpoints.latest()
+    where = (
+      f"the last good checkpoint is {str(self._checkpoints.path(last))!r}"
+      if last
+      else ("there is no checkpoint yet")
+    )
+    raise DivergedError(
+      f"outer loss or meta-gradient was not finite for {SKIPPED_LIMIT} meta-steps in a row, up to "
+      f"step {step}; {where}; lower inner_optimizer.learning_rate or meta.learning_rate"
+    )
+
+
+def _export(
+  config: MetaTrainConfig, folder: Path, eta: PyTree, inputs: MetaInputs, progress: bool
+) -> Path:
+  """Writes the rater's folder: parameters, tokenizer, CDF of ratings on the inner split, card."""
+  tokenizer = inputs.tokenizer
+  rate = jax.jit(rater.rate_fn(config.rater, tokenizer.vocab_size, "sequence"))
+  count = min(config.cdf_documents, len(inputs.inner))
+  chosen = np.arange(count) * len(inputs.inner) // count
+  texts = [inputs.inner[int(i)].text for i in chosen]
+  ratings, _ = rate_documents(
+    texts, tokenizer, lambda batch: rate(eta, batch), config.data.length, progress=progress
+  )
+  cdf = RatingsCdf.of(ratings)
+  description = artifact.RaterConfig(
+    model=config.rater,
+    tokenizer=dataclasses.replace(config.data.tokenizer, path=tokenizer.file_name),
+    tokenizer_fingerprint=tokenizer.fingerprint,
+    vocab_size=tokenizer.vocab_size,
+    datapoint=config.data.datapoint,
+    length=config.data.length,
+    steps=config.meta.steps,
+    seed=config.seed,
+  )
+  card = rater_card(config, cdf, tokenizer.vocab_size)
+  artifact.write_rater(folder, description, eta, cdf, card, tokenizer.save)
+  return folder

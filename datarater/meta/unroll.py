@@ -1,0 +1,80 @@
+"""T weighted updates of an inner model, differentiable in the ratings.
+
+    θ_{t+1} = Θ(θ_t, G(θ_t, w_t)),   w_t = batch weights of the ratings of batch t
+
+Each step is under `jax.checkpoint` and keeps its parameters, its optimiser state and one gradient;
+activations are not kept.
+"""
+
+from collections.abc import Callable
+
+import jax
+import optax
+from jax.ad_checkpoint import checkpoint_name
+
+from datarater.meta.mixed_mode import GradientFn
+from datarater.meta.weighting import batch_weights
+from datarater.types import Batch, Datapoint, PyTree
+
+SAVED = "inner_grads"
+
+RateHook = Callable[[PyTree, Batch, jax.Array], jax.Array]
+"""(theta, batch, ratings_BxD) -> ratings_BxD: lets a rating depend on the inner model."""
+
+
+def constant_in_theta(theta: PyTree, batch: Batch, ratings_BxD: jax.Array) -> jax.Array:
+  """The default hook: ratings are those computed before the unroll."""
+  del theta, batch
+  return ratings_BxD
+
+
+def inner_step(
+  gradient: GradientFn,
+  optimizer: optax.GradientTransformation,
+  theta: PyTree,
+  opt_state: PyTree,
+  weights_BxD: jax.Array,
+  batch: Batch,
+) -> tuple[PyTree, PyTree]:
+  """One weighted update: (theta, opt_state) after it."""
+  grads = jax.tree.map(lambda g: checkpoint_name(g, SAVED), gradient(theta, weights_BxD, batch))
+  updates, opt_state = optimizer.update(grads, opt_state, theta)
+  return optax.apply_updates(theta, updates), opt_state  # type: ignore[return-value]
+
+
+def unroll(
+  gradient: GradientFn,
+  first_gradient: GradientFn,
+  optimizer: optax.GradientTransformation,
+  datapoint: Datapoint,
+  theta: PyTree,
+  opt_state: PyTree,
+  batches_TxB: Batch,
+  ratings_TxBxD: jax.Array,
+  rate: RateHook = constant_in_theta,
+) -> tuple[PyTree, PyTree, jax.Array]:
+  """(theta_T, opt_state_T, weights_TxBxD). The start is a constant: no gradient flows into it.
+
+  `first_gradient` serves step 0, whose Hessian product nobody needs; `gradient` the others.
+  """
+  # The truncation: what came before the window is not differentiated.
+  theta, opt_state = jax.lax.stop_gradient((theta, opt_state))
+
+  def step_with(gradient: GradientFn):
+    def step(carry, inputs):
+      theta, opt_state = carry
+      batch, ratings_BxD = inputs
+      weights = batch_weights(rate(theta, batch, ratings_BxD), batch, datapoint)
+      carry = inner_step(gradient, optimizer, theta, opt_state, weights, batch)
+      return carry, jax.lax.stop_gradient(weights)  # for metrics only
+
+    policy = jax.checkpoint_policies.save_only_these_names(SAVED)
+    return jax.checkpoint(step, policy=policy, prevent_cse=False)
+
+  inputs = (batches_TxB, ratings_TxBxD)
+  carry, first_weights = step_with(first_gradient)(
+    (theta, opt_state), jax.tree.map(lambda x: x[0], inputs)
+  )
+  carry, weights = jax.lax.scan(step_with(gradient), carry, jax.tree.map(lambda x: x[1:], inputs))
+  weights_TxBxD = jax.numpy.concatenate([first_weights[None], weights])
+  return *carry, weights_TxBxD

@@ -1,0 +1,77 @@
+"""The causal language model: next-token negative log-likelihood by token and by datapoint."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from datarater.config import ModelConfig
+from datarater.models.transformer import Transformer
+from datarater.types import Batch, Datapoint, LossesFn, PyTree, predicted_tokens, sum_by_datapoint
+
+
+class LanguageModel(nn.Module):
+  """Negative log-likelihood BxL in nats of each token given those before it in its segment.
+
+  Position l holds the loss of predicting token l; it is 0 where `loss_mask_BxL` is False.
+  """
+
+  config: ModelConfig
+  vocab_size: int
+
+  @nn.compact
+  def __call__(self, batch: Batch) -> jax.Array:
+    transformer = Transformer(self.config, self.vocab_size, causal=True, name="transformer")
+    features = transformer(batch)
+    logits = transformer.decode(features[:, :-1])
+    targets = batch.tokens_BxL[:, 1:, None]
+    chosen = jnp.take_along_axis(logits, targets, axis=-1)[..., 0]
+    nll = jax.nn.logsumexp(logits, axis=-1) - chosen
+    return jnp.pad(jnp.where(batch.loss_mask_BxL[:, 1:], nll, 0.0), ((0, 0), (1, 0)))
+
+
+def init_language_model(
+  config: ModelConfig, vocab_size: int, key: jax.Array, length: int
+) -> PyTree:
+  """Fresh float32 parameters; `length` only shapes the dummy batch."""
+  return LanguageModel(config, vocab_size).init(key, dummy_batch(1, length, 1))["params"]
+
+
+def token_nll_fn(config: ModelConfig, vocab_size: int) -> Callable[[PyTree, Batch], jax.Array]:
+  """(theta, batch) -> nll_BxL, nats; 0 where nothing is predicted."""
+  model = LanguageModel(config, vocab_size)
+
+  def token_nll(theta: PyTree, batch: Batch) -> jax.Array:
+    return model.apply({"params": theta}, batch)  # type: ignore[return-value]
+
+  return token_nll
+
+
+def losses_fn(config: ModelConfig, vocab_size: int, datapoint: Datapoint) -> LossesFn:
+  """(theta, batch) -> losses_BxD: mean nats over each datapoint's predicted tokens, 0 if none."""
+  token_nll = token_nll_fn(config, vocab_size)
+
+  def losses(theta: PyTree, batch: Batch) -> jax.Array:
+    totals = sum_by_datapoint(token_nll(theta, batch), batch, datapoint)
+    return totals / jnp.maximum(predicted_tokens(batch, datapoint), 1.0).astype(totals.dtype)
+
+  return losses
+
+
+def mean_loss_fn(token_nll: Callable[[PyTree, Batch], jax.Array]):
+  """(theta, batch) -> mean nats over all predicted tokens of the batch: the outer loss L too."""
+
+  def mean_loss(theta: PyTree, batch: Batch) -> jax.Array:
+    nll_BxL = token_nll(theta, batch)
+    return jnp.sum(nll_BxL) / jnp.maximum(jnp.sum(batch.loss_mask_BxL), 1).astype(nll_BxL.dtype)
+
+  return mean_loss
+
+
+def dummy_batch(rows: int, length: int, segments: int) -> Batch:
+  """A batch of one full segment a row, all tokens 0: for shapes."""
+  grid = jnp.zeros((rows, length), jnp.int32)
+  ids = jnp.full((rows, segments), -1, jnp.int32).at[:, 0].set(0)
+  positions = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), grid.shape)
+  return Batch(grid, grid + 1, positions, ids, ids, jnp.zeros_like(ids))

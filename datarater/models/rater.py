@@ -1,0 +1,58 @@
+"""The rater: a bidirectional transformer, mean pooling over each datapoint, a linear head.
+
+The paper states neither pooling nor head. The head starts at zero, so that every datapoint starts
+with the same rating and meta-training with plain training.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from datarater.config import ModelConfig
+from datarater.models.language_model import dummy_batch
+from datarater.models.transformer import Transformer
+from datarater.types import (
+  Batch,
+  Datapoint,
+  PyTree,
+  RateFn,
+  datapoint_ids,
+  datapoints_per_row,
+)
+
+
+class RaterNetwork(nn.Module):
+  """Ratings BxD in float32, larger is better; 0 where there is no datapoint."""
+
+  config: ModelConfig
+  vocab_size: int
+  datapoint: Datapoint
+
+  @nn.compact
+  def __call__(self, batch: Batch) -> jax.Array:
+    transformer = Transformer(self.config, self.vocab_size, causal=False, name="transformer")
+    features_BxLxW = transformer(batch)
+    ids_D = 1 + jnp.arange(datapoints_per_row(batch, self.datapoint))
+    belongs = datapoint_ids(batch, self.datapoint)[:, None, :] == ids_D[None, :, None]
+    belongs_BxDxL = belongs.astype(features_BxLxW.dtype)
+    sums_BxDxW = jnp.einsum("bdl,blw->bdw", belongs_BxDxL, features_BxLxW)
+    sums_BxDxW = sums_BxDxW.astype(jnp.promote_types(sums_BxDxW.dtype, jnp.float32))
+    tokens_BxDx1 = jnp.maximum(jnp.sum(belongs, axis=-1), 1)[..., None]
+    head = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros, name="head")
+    return head(sums_BxDxW / tokens_BxDx1.astype(sums_BxDxW.dtype))[..., 0]
+
+
+def init_rater(config: ModelConfig, vocab_size: int, key: jax.Array, length: int) -> PyTree:
+  """Fresh float32 parameters; `length` only shapes the dummy batch."""
+  network = RaterNetwork(config, vocab_size, "sequence")
+  return network.init(key, dummy_batch(1, length, 1))["params"]
+
+
+def rate_fn(config: ModelConfig, vocab_size: int, datapoint: Datapoint) -> RateFn:
+  """(eta, batch) -> ratings_BxD."""
+  network = RaterNetwork(config, vocab_size, datapoint)
+
+  def rate(eta: PyTree, batch: Batch) -> jax.Array:
+    return network.apply({"params": eta}, batch)  # type: ignore[return-value]
+
+  return rate

@@ -1,0 +1,68 @@
+"""Checkpoints of a run: a pytree of arrays and the positions of its data iterators, by Orbax.
+
+All of Orbax is in this file: names of its v1 API still move. What a killed process leaves is either
+a whole checkpoint or a temporary folder that is ignored and cleaned up.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from datarater.config import InputError
+from datarater.types import PyTree
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports each save at WARNING
+
+
+class Checkpoints:
+  """The checkpoints of one run folder; the newest `keep` stay. Use as a context manager."""
+
+  def __init__(self, folder: Path, keep: int):
+    self.folder = folder.absolute()
+    policy = ocp.training.preservation_policies.LatestN(keep)
+    self._checkpointer = ocp.training.Checkpointer(
+      self.folder,  # type: ignore[arg-type]
+      preservation_policy=policy,  # type: ignore[arg-type]
+    )
+
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, *exception: Any) -> None:
+    self._checkpointer.close()
+
+  def latest(self) -> int | None:
+    """The step of the newest whole checkpoint, None if there is none."""
+    latest = self._checkpointer.latest
+    return None if latest is None else latest.step
+
+  def path(self, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return self.folder / str(step)
+
+  def save(self, step: int, state: PyTree, loaders: Mapping[str, Any]) -> None:
+    """Writes state and iterator positions (plain JSON values) of a step; a step there is kept."""
+    if step == self.latest():
+      return
+    positions = {name: json.dumps(position) for name, position in loaders.items()}
+    self._checkpointer.save_checkpointables(step, {"state": state, "loaders": positions})
+
+  def restore(self, step: int, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
+    """(state, iterator positions) of a step; `like` gives structure, shapes and dtypes.
+
+    Raises InputError if the checkpoint cannot be read as `like`.
+    """
+    abstract = jax.tree.map(ocp.arrays.to_shape_dtype_struct, like)
+    try:
+      loaded = self._checkpointer.load_checkpointables(step, {"state": abstract, "loaders": None})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise InputError(
+        f"checkpoint {str(self.path(step))!r} cannot be read: {str(error).splitlines()[0]}; delete "
+        "it to go on from the one before, or start a new run folder"
+      ) from error
+    return loaded["state"], {name: json.loads(text) for name, text in loaded["loaders"].items()}

@@ -1,0 +1,132 @@
+"""Trains a language model from scratch on any loader, and records its learning curve. Resumable."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from datarater.config import TrainConfig
+from datarater.models import cost, language_model
+from datarater.runtime.checkpoint import Checkpoints
+from datarater.runtime.metrics import MetricsLog, read_metrics
+from datarater.training.held_out import HeldOut, held_out_loss, make_evaluate
+from datarater.training.optimizers import make_optimizer
+from datarater.types import Batch, PyTree
+
+CURVE, CHECKPOINTS = "curve.jsonl", "checkpoints"
+KEEP_CHECKPOINTS = 1
+
+
+class Loader(Protocol):
+  """Endless batches whose position can be saved and restored."""
+
+  def __next__(self) -> Batch: ...
+
+  def get_state(self) -> Any: ...
+
+  def set_state(self, state: Any) -> None: ...
+
+
+@flax.struct.dataclass
+class TrainState:
+  """theta: parameters. opt_state: of Optax. step: int32, updates done."""
+
+  theta: PyTree
+  opt_state: PyTree
+  step: jax.Array
+
+
+def make_train_step(
+  loss_fn: Callable[[PyTree, Batch], jax.Array], optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Batch], TrainState]:
+  """One plain update of the mean loss."""
+
+  def train_step(state: TrainState, batch: Batch) -> TrainState:
+    grads = jax.grad(loss_fn)(state.theta, batch)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.theta)
+    return TrainState(optax.apply_updates(state.theta, updates), opt_state, state.step + 1)
+
+  return train_step
+
+
+def evaluation_steps(config: TrainConfig) -> list[int]:
+  """Steps after which the curve has a point: evenly spaced, the last at the end."""
+  points = min(config.evaluations, config.steps)
+  return [round((k + 1) * config.steps / points) for k in range(points)]
+
+
+def train_language_model(
+  config: TrainConfig,
+  loader: Loader,
+  held_out: dict[str, HeldOut],
+  vocab_size: int,
+  folder: Path,
+  progress: bool = True,
+) -> list[dict[str, Any]]:
+  """Trains for `config.steps` and returns the curve, which `folder/curve.jsonl` holds as well.
+
+  held_out: by name (`target`, `pool`). A point of the curve is a step, the training FLOPs until it,
+  and for each name nats a token and bits per byte, in all and by domain.
+  """
+  token_nll = language_model.token_nll_fn(config.model, vocab_size)
+  loss_fn = language_model.mean_loss_fn(token_nll)
+  optimizer = make_optimizer(config.optimizer, config.steps)
+  evaluate = make_evaluate(token_nll)
+  flops = config.batch * cost.training_flops(config.model, vocab_size, config.data.length)
+  points = evaluation_steps(config)
+  state = _initial_state(config, vocab_size, optimizer)
+  train_step = jax.jit(make_train_step(loss_fn, optimizer), donate_argnums=0)
+  with Checkpoints(folder / CHECKPOINTS, KEEP_CHECKPOINTS) as checkpoints:
+    start = checkpoints.latest() or 0
+    if start:
+      state, position = checkpoints.restore(start, state)
+      loader.set_state(position["train"])
+    bar = tqdm(
+      total=config.steps,
+      initial=start,
+      desc=f"training {config.name}",
+      unit="step",
+      disable=not progress,
+      leave=False,
+    )
+    with bar, MetricsLog(folder / CURVE, start) as log:
+      for step in range(start + 1, config.steps + 1):
+        state = train_step(state, next(loader))
+        bar.update()
+        if step in points:
+          losses = {n: held_out_loss(evaluate, state.theta, h) for n, h in held_out.items()}
+          row = {n: dataclasses.asdict(loss) for n, loss in losses.items()}
+          log.write({"step": step, "training_flops": step * flops, **row})
+          bar.set_postfix({n: f"{loss.bits_per_byte:.3f}" for n, loss in losses.items()})
+        if step % config.checkpoint_every == 0 or step == config.steps:
+          checkpoints.save(step, state, {"train": loader.get_state()})
+  return read_metrics(folder / CURVE)
+
+
+def _initial_state(
+  config: TrainConfig, vocab_size: int, optimizer: optax.GradientTransformation
+) -> TrainState:
+  def init() -> TrainState:
+    key = jax.random.key(config.seed)
+    theta = language_model.init_language_model(config.model, vocab_size, key, config.data.length)
+    return TrainState(theta, optimizer.init(theta), jnp.zeros((), jnp.int32))
+
+  return jax.jit(init)()
+
+
+def load_language_model(config: TrainConfig, vocab_size: int, folder: Path) -> PyTree:
+  """Parameters, as numpy arrays, of the newest checkpoint of a run folder."""
+  optimizer = make_optimizer(config.optimizer, config.steps)
+  like = _initial_state(config, vocab_size, optimizer)
+  with Checkpoints(folder / CHECKPOINTS, KEEP_CHECKPOINTS) as checkpoints:
+    latest = checkpoints.latest()
+    if latest is None:
+      raise FileNotFoundError(f"{str(folder)!r} holds no checkpoint")
+    return jax.tree.map(np.asarray, checkpoints.restore(latest, like)[0].theta)
