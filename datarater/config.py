@@ -22,7 +22,7 @@ SPLITS = ("inner", "outer", "lm", "validation", "test")
 TARGET_SPLITS = ("outer", "validation", "test")
 
 
-class InputError(ValueError):
+class InputError(Exception):
   """The user gave something wrong: the message names the thing, its value and the remedy."""
 
 

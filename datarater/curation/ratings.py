@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from datarater.config import InputError, require
 from datarater.data.formats import Numbering, id_base
-from datarater.data.formats.atomic import atomic_path, explained, read_json
 from datarater.data.formats.records import FLAG_REPEATED
+from datarater.runtime.atomic import atomic_path, explained, read_json
 
 SCHEMA_VERSION = 1
 RUN, STATS, REJECTED, SIDE = "run.json", "stats.json", "rejected", "ratings"

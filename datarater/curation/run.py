@@ -36,11 +36,12 @@ from datarater.data.formats import (
   Shard,
   find_shards,
   fingerprint,
-  input_folders,
+  input_places,
   require_apart,
   require_text_key,
 )
-from datarater.data.formats.atomic import read_json, write_json
+from datarater.runtime.atomic import read_json, write_json
+from datarater.runtime.run_folder import locked
 from datarater.scorers.base import describe
 
 Inputs = str | Path | Sequence[str | Path]
@@ -73,7 +74,7 @@ def score(
   require(batch_size >= 1, f"batch size is {batch_size}; give 1 or more")
   require(limit is None or limit >= 1, f"limit is {limit}; give 1 or more, or none")
   shards = find_shards(inputs)
-  require_apart(output, input_folders(inputs, shards), "input")
+  require_apart(output, input_places(inputs), "input")
   settings = ScoreSettings(text_key, id_key, domain_key, batch_size)
   run = {
     "kind": "ratings",
@@ -85,21 +86,22 @@ def score(
   }
   _check_run(output, run)
   require_text_key(shards, text_key)
-  _begin_run(output, run)
-  every, left = [], limit
-  for shard, progress in _with_bar(shards, "scoring", quiet):
-    if left == 0:
-      break
-    unit = functools.partial(score_shard, shard, scorer, settings, output, left, progress)
-    stats = _once(side.side_path(output, shard.name), unit)
-    left = None if left is None else left - stats["records"]
-    every.append(stats)
-  side.make_ids_unique(output, [shard.name for shard in shards[: len(every)]])
-  total = merged(every)
-  write_json(output / side.STATS, total)
-  if not quiet:
-    Console().print(score_table(total))
-  return total
+  with locked(output):
+    _begin_run(output, run)
+    every, left = [], limit
+    for shard, progress in _with_bar(shards, "scoring", quiet):
+      if left == 0:
+        break
+      unit = functools.partial(score_shard, shard, scorer, settings, output, left, progress)
+      stats = _once(side.side_path(output, shard.name), unit)
+      left = None if left is None else left - stats["records"]
+      every.append(stats)
+    side.make_ids_unique(output, [shard.name for shard in shards[: len(every)]])
+    total = merged(every)
+    write_json(output / side.STATS, total)
+    if not quiet:
+      Console().print(score_table(total))
+    return total
 
 
 def select(
@@ -124,7 +126,7 @@ def select(
   ratings, output = Path(ratings), Path(output)
   scored = side.read_run(ratings)
   shards = find_shards(inputs)
-  require_apart(output, input_folders(inputs, shards), "input")
+  require_apart(output, input_places(inputs), "input")
   require_apart(output, [ratings.resolve()], "ratings")
   _require_same_inputs(ratings, scored, shards)
   table = side.read_ratings(ratings)
@@ -139,30 +141,31 @@ def select(
   _check_run(output, run)
   keep = rule.keep(table.ratings, table.ids) & ~np.isnan(table.ratings)
   reasons = np.where(np.isnan(table.ratings), NOT_A_NUMBER, rule.reason).astype(object)
-  _begin_run(output, run)
-  bounds = np.searchsorted(table.shard, np.arange(len(table.shards) + 1))
-  settings = ScoreSettings(**scored["settings"])
-  reached = [shard for shard in shards if shard.name in set(table.shards)]
-  every = []
-  for (shard, progress), start, stop in zip(
-    _with_bar(reached, "selecting", quiet), bounds[:-1], bounds[1:], strict=True
-  ):
-    unit = functools.partial(
-      select_shard,
-      shard,
-      side.side_path(ratings, shard.name),
-      keep[start:stop],
-      reasons[start:stop],
-      settings,
-      output,
-      progress,
-    )
-    every.append(_once(decision_path(output, shard.name), unit))
-  total = {**merged(every), "shards_not_scored": len(shards) - len(reached)}
-  write_json(output / side.STATS, total)
-  if not quiet:
-    Console().print(select_table(total))
-  return total
+  with locked(output):
+    _begin_run(output, run)
+    bounds = np.searchsorted(table.shard, np.arange(len(table.shards) + 1))
+    settings = ScoreSettings(**scored["settings"])
+    reached = [shard for shard in shards if shard.name in set(table.shards)]
+    every = []
+    for (shard, progress), start, stop in zip(
+      _with_bar(reached, "selecting", quiet), bounds[:-1], bounds[1:], strict=True
+    ):
+      unit = functools.partial(
+        select_shard,
+        shard,
+        side.side_path(ratings, shard.name),
+        keep[start:stop],
+        reasons[start:stop],
+        settings,
+        output,
+        progress,
+      )
+      every.append(_once(decision_path(output, shard.name), unit))
+    total = {**merged(every), "shards_not_scored": len(shards) - len(reached)}
+    write_json(output / side.STATS, total)
+    if not quiet:
+      Console().print(select_table(total))
+    return total
 
 
 def _with_bar(shards: Sequence[Shard], verb: str, quiet: bool) -> Iterator[tuple[Shard, Progress]]:
@@ -188,7 +191,7 @@ def _check_run(output: Path, run: dict[str, Any]) -> None:
   require(output.is_dir(), f"output {str(output)!r} is a file; name a folder")
   if not (output / side.RUN).exists():
     require(
-      not any(path.name != f".{side.RUN}.partial" for path in output.iterdir()),
+      all(path.name.startswith(".") for path in output.iterdir()),
       f"output {str(output)!r} holds other files and no {side.RUN}; name a new folder",
     )
     return

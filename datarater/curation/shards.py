@@ -28,7 +28,7 @@ from datarater.data.formats import (
   open_writer,
   read_records,
 )
-from datarater.data.formats.atomic import atomic_file
+from datarater.runtime.atomic import atomic_file
 from datarater.scorers.base import rate
 
 DECISIONS, KEPT, REJECTED = "decisions", "kept", "rejected"

@@ -60,7 +60,7 @@ def make_meta_step(
       moments = jax.tree.map(lambda z, m: jnp.where(renewed, z, m), zeros, moments)
     grads, window = estimate(state.eta, member.theta, member.opt_state, inner, outer)
     updates, moments = transform.update(grads, moments)
-    finite = jnp.isfinite(window.outer_loss) & jnp.isfinite(optax.global_norm(grads))
+    finite = jnp.isfinite(window.outer_loss) & jnp.isfinite(optax.tree.norm(grads))
     theta, opt_state = _choose(
       finite, (window.theta, window.opt_state), (member.theta, member.opt_state)
     )
@@ -68,8 +68,8 @@ def make_meta_step(
     metrics = {
       "outer_loss": window.outer_loss,
       "age": member.age,
-      "meta_gradient_norm": optax.global_norm(grads),
-      "update_norm": optax.global_norm(updates),
+      "meta_gradient_norm": optax.tree.norm(grads),
+      "update_norm": optax.tree.norm(updates),
       "weight_entropy": jnp.mean(jax.vmap(weight_entropy)(window.weights_TxBxD)),
       "effective_sample_size": jnp.mean(jax.vmap(effective_sample_size)(window.weights_TxBxD)),
       "ratings": window.ratings_TxBxD,

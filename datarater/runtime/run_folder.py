@@ -20,6 +20,14 @@ def run_folder(folder: Path, config: Any, extendable: Sequence[str] = ()) -> Ite
   A folder that holds another config is refused with the fields that differ. Fields in `extendable`
   (dotted names of numbers) may grow: that is the same run, continued.
   """
+  with locked(folder):
+    _settle(folder, to_json(config), extendable)
+    yield folder
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+  """Makes `folder` and holds it against other processes; InputError if one is at work in it."""
   with explained(folder):
     folder.mkdir(parents=True, exist_ok=True)
   lock = filelock.FileLock(folder / ".lock")
@@ -28,11 +36,10 @@ def run_folder(folder: Path, config: Any, extendable: Sequence[str] = ()) -> Ite
       lock.acquire(timeout=0)
   except filelock.Timeout as error:
     raise InputError(
-      f"run folder {str(folder)!r} is in use by another process; wait for it or name another"
+      f"folder {str(folder)!r} is in use by another process; wait for it or name another"
     ) from error
   try:
-    _settle(folder, to_json(config), extendable)
-    yield folder
+    yield
   finally:
     lock.release()
 

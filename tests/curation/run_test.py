@@ -249,7 +249,7 @@ KILLED = """
 import os, signal, sys
 from datarater.curation import run, shards
 from datarater.curation.rules import TopFraction
-from datarater.data.formats import atomic
+from datarater.runtime import atomic
 from datarater.scorers.random import RandomScorer
 
 left = int(sys.argv[4])

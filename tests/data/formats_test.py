@@ -20,7 +20,7 @@ from datarater.data.formats import (
   find_shards,
   fingerprint,
   id_base,
-  input_folders,
+  input_places,
   open_writer,
   read_records,
   require_apart,
@@ -280,12 +280,21 @@ def test_shards_are_named_below_their_common_folder_and_once_each(tmp_path):
   shards = find_shards(patterns)
   assert [shard.name for shard in shards] == ["x/a.jsonl", "y/a.jsonl", "y/z/b.parquet"]
   assert [shard.name for shard in find_shards(tmp_path / "x/a.jsonl")] == ["a.jsonl"]
-  folders = input_folders(patterns, shards)
+  folders = input_places(patterns)
   assert tmp_path.resolve() in folders
   for output in (tmp_path / "out", tmp_path, tmp_path.parent):
     with pytest.raises(InputError, match="name a folder beside it"):
       require_apart(output, folders, "input")
   require_apart(tmp_path.parent / "elsewhere", folders, "input")
+
+
+def test_output_may_lie_beside_a_named_file(tmp_path):
+  write(tmp_path / "a.jsonl", b"")
+  places = input_places(tmp_path / "a.jsonl")
+  require_apart(tmp_path / "out", places, "input")
+  for output in (tmp_path, tmp_path / "a.jsonl"):
+    with pytest.raises(InputError, match="name a folder beside it"):
+      require_apart(output, places, "input")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,9 @@ def test_shapes_bytes_domains_and_little_padding():
     assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(batch))
     assert {leaf.dtype for leaf in jax.tree.leaves(batch)} == {np.dtype(np.int32)}
     assert (batch.segment_ids_BxL > 0).mean() > 0.6
+    there = np.arange(1, 4) <= batch.segment_ids_BxL.max(axis=1, keepdims=True)
+    for leaf, absent in (("document_ids_BxS", -1), ("domain_BxS", -1), ("bytes_BxS", 0)):
+      assert ((getattr(batch, leaf) != absent) == there).all(), leaf
     for row in chunks_of(batch):
       assert row, "no empty rows in training"
       for chunk in row:
@@ -277,6 +280,13 @@ def test_evaluation_subset_is_spread_within_its_budget(maximum):
     if maximum == 10:
       assert len({d // 30 for d, _ in mine}) == 3, "early, middle and late documents"
   assert all(map(same, evaluate(source, maximum), batches))
+
+
+def test_evaluation_subset_of_short_documents_fills_its_budget():
+  source = make_source(90, longest=4)
+  for domain in range(3):
+    used = sum(len(tokens) for d, tokens in chunk_keys(evaluate(source, 5)) if d % 3 == domain)
+    assert 4 * 16 < used <= 5 * 16
 
 
 def test_bad_evaluation_is_refused():

@@ -149,7 +149,7 @@ def test_impossible_arguments_say_thing_value_and_remedy(tmp_path):
   path = write_lines(tmp_path / "in" / "a.jsonl", [{"text": "x"}])
   (tmp_path / "there").mkdir()
   for arguments, message in (
-    ({"output": tmp_path / "in" / "out"}, "name a folder beside it"),
+    ({"output": tmp_path / "in"}, "name a folder beside it"),
     ({"output": tmp_path / "there"}, "exists and is no dataset of this command"),
     ({"text_key": "body"}, "text key 'body' .* name the field"),
     ({"fractions": {"inner": 1.0}}, r"fractions name \['inner'\]; give one for each"),

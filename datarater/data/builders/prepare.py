@@ -30,7 +30,7 @@ from datarater.data.formats import (
   find_shards,
   fingerprint,
   id_base,
-  input_folders,
+  input_places,
   read_records,
   require_apart,
   require_text_key,
@@ -72,7 +72,7 @@ def prepare(
   fractions = _checked(dict(FRACTIONS if fractions is None else fractions))
   require(seed >= 0, f"seed is {seed}; give 0 or more")
   shards = find_shards(inputs)
-  require_apart(output, input_folders(inputs, shards), "input")
+  require_apart(output, input_places(inputs), "input")
   settings = {
     "text_key": text_key,
     "id_key": id_key,

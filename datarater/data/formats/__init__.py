@@ -21,7 +21,7 @@ from datarater.data.formats.shards import (
   find_shards,
   fingerprint,
   format_of,
-  input_folders,
+  input_places,
   require_apart,
   unreadable,
 )
@@ -39,7 +39,7 @@ __all__ = [
   "fingerprint",
   "format_of",
   "id_base",
-  "input_folders",
+  "input_places",
   "open_writer",
   "read_records",
   "require_apart",

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from datarater.data.formats.atomic import atomic_file
 from datarater.data.formats.records import (
   BadRecord,
   DamagedError,
@@ -21,6 +20,7 @@ from datarater.data.formats.records import (
   Row,
   make_row,
 )
+from datarater.runtime.atomic import atomic_file
 
 Progress = Callable[[int], object]
 """Told how many more bytes of the file on disk were read."""

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datarater.data.formats.atomic import atomic_path, explained
 from datarater.data.formats.records import BadRecord, Keys, Numbering, Record, make_row
+from datarater.runtime.atomic import atomic_path, explained
 
 BATCH_ROWS = 256
 _BUFFER_BYTES = 1 << 20

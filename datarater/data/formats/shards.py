@@ -100,27 +100,27 @@ def _matches(pattern: str) -> Iterator[Path]:
   return iter(files)
 
 
-def input_folders(
-  patterns: str | Path | Sequence[str | Path], shards: Sequence[Shard]
-) -> list[Path]:
-  """Folders that the input lies in: of each shard, and where each glob begins to vary."""
-  folders = {shard.path.resolve().parent for shard in shards}
+def input_places(patterns: str | Path | Sequence[str | Path]) -> list[Path]:
+  """Where no output may be: each named file, and for a glob the folders that it looks into."""
+  places = set()
   for pattern in as_patterns(patterns):
+    if Path(pattern).exists():
+      places.add(Path(pattern).resolve())
+      continue
     parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-    fixed = Path(*parts).resolve()
-    folders.add(fixed.parent if fixed.is_file() else fixed)
-  return sorted(folders)
+    places.add(Path(*parts).resolve())
+    places |= {path.resolve().parent for path in _matches(pattern)}
+  return sorted(places)
 
 
 def require_apart(output: Path, others: Sequence[Path], what: str) -> None:
-  """Raises InputError where `output` is one of these folders, lies in one, or holds one."""
+  """Raises InputError where `output` is one of these places, lies in one, or holds one."""
   place = Path(output).resolve()
   for other in others:
     where = "inside" if place.is_relative_to(other) else "around"
     require(
       not place.is_relative_to(other) and not other.is_relative_to(place),
-      f"output {str(output)!r} is {where} the {what} folder {str(other)!r}; "
-      "name a folder beside it",
+      f"output {str(output)!r} is {where} the {what} {str(other)!r}; name a folder beside it",
     )
 
 

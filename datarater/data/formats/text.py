@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from datarater.data.formats.atomic import atomic_file
 from datarater.data.formats.records import BadRecord, Keys, Numbering, Record, make_row
+from datarater.runtime.atomic import atomic_file
 
 _BLANK_LINES = re.compile(rb"\n[ \t\r]*\n\s*")
 
