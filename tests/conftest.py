@@ -1,8 +1,11 @@
-"""Strict JAX in every test: implicit rank promotion is an error."""
+"""Strict JAX in every test: implicit rank promotion is an error. Helpers lie in `problems.py`."""
 
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from problems import ...`
 
 import jax
 

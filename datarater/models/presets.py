@@ -13,9 +13,9 @@ def _model(width: int, layers: int, heads: int) -> ModelConfig:
 
 
 PRESETS = {
-  "0.05m": _model(48, 1, 4),
-  "0.1m": _model(64, 2, 4),
-  "0.4m": _model(96, 3, 4),
+  "0.05m": _model(48, 1, 2),
+  "0.1m": _model(64, 2, 2),
+  "0.4m": _model(96, 3, 3),
   "1m": _model(128, 5, 4),
   "5m": _model(256, 6, 4),
   "10m": _model(320, 8, 5),

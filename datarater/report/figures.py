@@ -7,11 +7,9 @@ A colour means one thing: `rater` is the rater's arm, `target` the target domain
 arms that others bring take the Okabe-Ito colours, which colour-blind readers can tell apart.
 """
 
-import contextlib
 import io
 import itertools
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import offset_copy
+
+from datarater.runtime.atomic import atomic_file
 
 Array = np.ndarray
 Runs = Sequence[Mapping[str, Any]]  # one a seed, as in results.json: `curve`, `by_domain`, ...
@@ -391,23 +391,8 @@ def save_png(figure: Figure, path: str | Path, *, scale: float = 2.0) -> None:
     figure.savefig(
       buffer, format="png", dpi=72 * scale, facecolor=PALETTE["paper"], metadata={"Software": None}
     )
-  write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-  """Writes beside `path`, then renames: a reader sees the old file or the new one, never half."""
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f".{path.name}.{os.getpid()}.part")
-  try:
-    with part.open("wb") as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    part.replace(path)
-  finally:
-    with contextlib.suppress(FileNotFoundError):
-      part.unlink()
+  with atomic_file(Path(path)) as file:
+    file.write(buffer.getvalue())
 
 
 def label(name: str, width: int = 22) -> str:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from datarater.report import figures, tables
 from datarater.report.figures import number, numbers
+from datarater.runtime.atomic import atomic_file
 
 Results = Mapping[str, Any]
 Verdict = Literal["win", "tie", "loss", "none"]
@@ -43,7 +44,9 @@ def write_report(results: Results, path: str | Path) -> None:
 
   Any part may be missing: its section is left out.
   """
-  figures.write_atomically(path, render(results).encode("utf-8", "replace"))
+  page = render(results).encode("utf-8", "replace")
+  with atomic_file(Path(path)) as file:
+    file.write(page)
 
 
 def render(results: Results) -> str:

@@ -1,7 +1,6 @@
 """Figures: numbers first, then what is drawn, then data that is missing or hostile."""
 
 import math
-import os
 import re
 
 import matplotlib
@@ -235,17 +234,3 @@ def test_png_has_two_pixels_a_css_pixel(tmp_path):
   data = path.read_bytes()
   assert data.startswith(b"\x89PNG")
   assert [int.from_bytes(data[i : i + 4], "big") for i in (16, 20)] == [600, 400]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-  path = tmp_path / "report.html"
-  figures.write_atomically(path, b"old")
-
-  def full(_):
-    raise OSError("no space left")
-
-  monkeypatch.setattr(os, "fsync", full)
-  with pytest.raises(OSError, match="no space"):
-    figures.write_atomically(path, b"new")
-  assert path.read_bytes() == b"old"
-  assert list(tmp_path.iterdir()) == [path]

@@ -3,10 +3,12 @@
 import copy
 import json
 import math
+import os
 import re
 
 import pytest
 
+from datarater.config import InputError
 from datarater.report import html
 
 NAN = math.nan
@@ -277,6 +279,20 @@ def test_write_report_makes_one_file(tmp_path):
   html.write_report(results, path)
   assert list(path.parent.iterdir()) == [path]
   assert "Ä" in path.read_text(encoding="utf-8")
+
+
+def test_a_write_that_fails_leaves_the_old_report_and_no_other_file(tmp_path, monkeypatch):
+  path = tmp_path / "report.html"
+  path.write_text("old")
+
+  def full(_):
+    raise OSError("no space left")
+
+  monkeypatch.setattr(os, "fsync", full)
+  with pytest.raises((InputError, OSError)):
+    html.write_report({}, path)
+  assert path.read_text() == "old"
+  assert list(tmp_path.iterdir()) == [path]
 
 
 def shown(text):
