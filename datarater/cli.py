@@ -11,7 +11,8 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from datarater.config import InputError, MetaTrainConfig, TrainConfig, load_config_file, require
+from datarater.config import DivergedError, InputError, MetaTrainConfig, TrainConfig, require
+from datarater.config_io import load_config_file
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -223,8 +224,8 @@ def _train_verb(default: TrainConfig) -> Callable[..., None]:
 def evaluate(arm: tuple[Path, ...], baseline: tuple[Path, ...], output: Path | None = None) -> None:
   """Compares trained language models seed by seed.
 
-  Prints the net compute gain, rating and oversampling included, and the difference in bits per byte
-  with its 95% interval.
+  Prints the net compute gain (share of the baseline's FLOPs saved to reach its final loss, rating
+  and oversampling included) and the difference in bits per byte with its 95% interval.
 
   Args:
     arm: Run folders of `datarater train`, one a seed.
@@ -233,11 +234,12 @@ def evaluate(arm: tuple[Path, ...], baseline: tuple[Path, ...], output: Path | N
   """
   from datarater.evaluation.arm import read_result
   from datarater.evaluation.compare import compare_arms
+  from datarater.report.tables import comparison as comparison_table
   from datarater.runtime.atomic import write_json
 
   arms = [[read_result(folder)[1] for folder in folders] for folders in (arm, baseline)]
   comparison = compare_arms(*arms)
-  _print_json(comparison)
+  Console().print(comparison_table(comparison))
   if output is not None:
     write_json(output, comparison)
 
@@ -275,13 +277,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     print("datarater: interrupted; the same command goes on from here", file=sys.stderr)
     return INTERRUPTED
-  except Exception as error:
-    from datarater.meta.trainer import DivergedError
-
-    if isinstance(error, DivergedError):
-      print(f"datarater: {error}", file=sys.stderr)
-    else:
-      traceback.print_exc()
+  except DivergedError as error:
+    print(f"datarater: {error}", file=sys.stderr)
+    return FAILED
+  except Exception:
+    traceback.print_exc()
     return FAILED
   return DONE
 

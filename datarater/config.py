@@ -2,21 +2,13 @@
 
 A config file under `configs/` defines `config()` and returns one of the three top-level classes
 here (`MetaTrainConfig`, `TrainConfig`, `DemoConfig`). The command line overrides any field
-(`--meta.unroll-length 4`), JSON carries it from run to run.
+(`--meta.unroll-length 4`), JSON (`config_io.py`) carries it from run to run.
 Defaults follow the paper (Calian et al. 2025, arXiv 2505.17895) where it states a value; sizes are
 small.
 """
 
 import dataclasses
-import importlib.util
-import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import cattrs
-
-T = TypeVar("T")
+from typing import Any, Literal
 
 SPLITS = ("inner", "outer", "lm", "validation", "test")
 TARGET_SPLITS = ("outer", "validation", "test")
@@ -24,6 +16,10 @@ TARGET_SPLITS = ("outer", "validation", "test")
 
 class InputError(Exception):
   """The user gave something wrong: the message names the thing, its value and the remedy."""
+
+
+class DivergedError(RuntimeError):
+  """Training gave nothing finite for too long: the run failed, its input was fine; exit code 1."""
 
 
 def require(holds: bool, message: str) -> None:
@@ -381,66 +377,3 @@ class DemoConfig:
       "meta_train.data and train.data differ; the demo compares language models on the rater's "
       "own data",
     )
-
-
-_converter = cattrs.Converter(forbid_extra_keys=True)
-
-
-def to_json(config: Any) -> dict[str, Any]:
-  """A config as plain JSON values; `from_json` is its inverse."""
-  return json.loads(json.dumps(_converter.unstructure(config)))
-
-
-def from_json(cls: type[T], values: Any) -> T:
-  """Builds `cls` from JSON values; an unknown field or a wrong type raises InputError naming it."""
-  try:
-    return _converter.structure(values, cls)
-  except InputError:
-    raise
-  except Exception as error:
-    causes = "; ".join(cattrs.transform_error(error))
-    raise InputError(f"{cls.__name__} cannot be read: {causes}") from error
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-  """One `field: old -> new` line for each leaf that differs between two JSON configs."""
-  lines = []
-  for key in sorted(old.keys() | new.keys()):
-    a, b, name = old.get(key), new.get(key), prefix + key
-    if isinstance(a, dict) and isinstance(b, dict):
-      lines += differences(a, b, name + ".")
-    elif a != b:
-      lines.append(f"{name}: {a!r} -> {b!r}")
-  return lines
-
-
-def load_config_file(path: str | Path, cls: type[T]) -> T:
-  """Runs `config()` of a Python file and checks that it returns a `cls`."""
-  path = Path(path)
-  require(
-    path.is_file(), f"config file {str(path)!r} does not exist; give the path of a Python file"
-  )
-  spec = importlib.util.spec_from_file_location("datarater_config", path)
-  require(
-    spec is not None and spec.loader is not None,
-    f"config file {str(path)!r} is not Python; give a .py file that defines config()",
-  )
-  module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-  try:
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
-  except InputError:
-    raise
-  except Exception as error:
-    raise InputError(f"config file {str(path)!r} fails: {type(error).__name__}: {error}") from error
-  make: Callable[[], Any] | None = getattr(module, "config", None)
-  require(make is not None, f"config file {str(path)!r} defines no config(); see configs/tiny.py")
-  try:
-    config = make()  # type: ignore[misc]
-  except TypeError as error:
-    raise InputError(f"config file {str(path)!r} fails: {error}") from error
-  require(
-    isinstance(config, cls),
-    f"config file {str(path)!r} returns a {type(config).__name__}; this verb needs a "
-    f"{cls.__name__}",
-  )
-  return config

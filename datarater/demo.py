@@ -17,8 +17,8 @@ from datarater.config import (
   OptimizerConfig,
   SelectionConfig,
   TrainConfig,
-  to_json,
 )
+from datarater.config_io import to_json
 from datarater.data.sources import Source, open_source
 from datarater.data.tokenizers import load_tokenizer
 from datarater.evaluation import results as parts

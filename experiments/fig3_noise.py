@@ -18,12 +18,13 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from datarater import load_rater, meta_train
-from datarater.config import DataConfig, MetaConfig, MetaTrainConfig, OptimizerConfig, to_json
+from datarater.config import DataConfig, MetaConfig, MetaTrainConfig, OptimizerConfig
+from datarater.config_io import to_json
 from datarater.data.loader import train_loader
 from datarater.data.sources import noise_name, open_source
 from datarater.evaluation.results import environment
 from datarater.models.presets import preset as model
-from datarater.report import figures
+from datarater.report.style import STYLE, save_png
 from datarater.runtime.atomic import write_json
 from datarater.runtime.metrics import read_metrics
 
@@ -168,7 +169,7 @@ def main(
   }
   folder = output / preset
   write_json(folder / "results.json", results)
-  figures.save_png(_figure(runs), folder / "figure.png")
+  save_png(_figure(runs), folder / "figure.png")
   print(f"{results['finding']}; criterion {CRITERION}: {'met' if results['met'] else 'not met'}")
   print(f"{folder / 'results.json'}\n{folder / 'figure.png'}")
 
@@ -176,7 +177,7 @@ def main(
 def _figure(runs: list[dict[str, Any]]) -> Figure:
   """Relative weight by noise level over meta-training: mean over seeds, band from least to most."""
   weights = [relative_weights(run) for run in runs]
-  with matplotlib.rc_context(figures.STYLE):
+  with matplotlib.rc_context(STYLE):
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for i, level in enumerate(map(str, LEVELS)):

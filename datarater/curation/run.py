@@ -20,7 +20,8 @@ import numpy as np
 from rich.console import Console
 from tqdm import tqdm
 
-from datarater.config import InputError, differences, require
+from datarater.config import InputError, require
+from datarater.config_io import differences
 from datarater.curation import ratings as side
 from datarater.curation.counts import merged
 from datarater.curation.rules import NOT_A_NUMBER, Rule

@@ -20,6 +20,11 @@ class Tokenizer(Protocol):
   """vocab_size: the tokenizer's own ids and the separator. separator_id: the last of them."""
 
   @property
+  def file_name(self) -> str:
+    """Name of the file that `save` writes; empty where there is none."""
+    ...
+
+  @property
   def vocab_size(self) -> int: ...
 
   @property

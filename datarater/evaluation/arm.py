@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from datarater.config import InputError, TrainConfig, from_json
+from datarater.config import InputError, TrainConfig
+from datarater.config_io import from_json
 from datarater.data.datasets import check_splits
 from datarater.data.loader import evaluation_batches
 from datarater.data.sources import open_source

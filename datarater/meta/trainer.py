@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from datarater.config import MetaTrainConfig
+from datarater.config import DivergedError, MetaTrainConfig
 from datarater.data.documents import rate_documents
 from datarater.meta import estimators
 from datarater.meta import step as meta_step_module
@@ -33,10 +33,6 @@ SKIPPED_LIMIT = 20
 
 ETA_KEY, POPULATION_KEY = 0, 1
 METRICS, CHECKPOINTS, RATER = "metrics.jsonl", "checkpoints", "rater"
-
-
-class DivergedError(RuntimeError):
-  """Meta-training gave nothing finite for too long; the message names the last good checkpoint."""
 
 
 def meta_train(config: MetaTrainConfig, run_dir: str | Path, progress: bool = True) -> Path:

@@ -35,7 +35,8 @@ def init_language_model(
   config: ModelConfig, vocab_size: int, key: jax.Array, length: int
 ) -> PyTree:
   """Fresh float32 parameters; `length` only shapes the dummy batch."""
-  return LanguageModel(config, vocab_size).init(key, dummy_batch(1, length, 1))["params"]
+  init = jax.jit(LanguageModel(config, vocab_size).init)
+  return init(key, dummy_batch(1, length, 1))["params"]
 
 
 def token_nll_fn(config: ModelConfig, vocab_size: int) -> Callable[[PyTree, Batch], jax.Array]:

@@ -44,8 +44,8 @@ class RaterNetwork(nn.Module):
 
 def init_rater(config: ModelConfig, vocab_size: int, key: jax.Array, length: int) -> PyTree:
   """Fresh float32 parameters; `length` only shapes the dummy batch."""
-  network = RaterNetwork(config, vocab_size, "sequence")
-  return network.init(key, dummy_batch(1, length, 1))["params"]
+  init = jax.jit(RaterNetwork(config, vocab_size, "sequence").init)
+  return init(key, dummy_batch(1, length, 1))["params"]
 
 
 def rate_fn(config: ModelConfig, vocab_size: int, datapoint: Datapoint) -> RateFn:

@@ -17,8 +17,8 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from datarater.report import figures, tables
-from datarater.report.figures import number, numbers
+from datarater.report import curves, distributions, health, style, tables
+from datarater.report.style import number, numbers
 from datarater.runtime.atomic import atomic_file
 
 Results = Mapping[str, Any]
@@ -59,7 +59,7 @@ def render(results: Results) -> str:
     lstrip_blocks=True,
   )
   environment.filters |= {
-    "scientific": lambda value: figures.scientific(number(value)),
+    "scientific": lambda value: style.scientific(number(value)),
     "duration": duration,
     "prose": lambda text: text.replace("'", "’").replace(" ± ", "\u00a0±\u00a0"),
     "percent": lambda value: _percent(number(value)),
@@ -219,7 +219,7 @@ def _gain(results: Results, other: str) -> tuple[float, float, int] | None:
       [[runs[a][seed].get("bits_per_byte") for seed in both] for a in (other, "rater")]
     )
     differences = ends[0] - ends[1]
-    half_width = figures.interval(differences)[1]
+    half_width = style.interval(differences)[1]
   seeds = differences.size or len(arms["rater"].finals)
   return (mean, half_width, seeds) if math.isfinite(mean) else None
 
@@ -244,7 +244,7 @@ def _against_random(results: Results) -> tuple[bool, str]:
 
 
 def _svg(figure: Figure, name: str) -> Markup:
-  return Markup(figures.to_svg(figure, name=name, themed=True))
+  return Markup(style.to_svg(figure, name=name, themed=True))
 
 
 def _any(values: Any) -> bool:
@@ -256,8 +256,8 @@ def _context(results: Results) -> dict[str, Any]:
   cost = results.get("cost") or {}
   return {
     "title": str(results.get("title") or "DataRater run"),
-    "light": figures.PALETTE,
-    "dark": figures.PALETTE_DARK,
+    "light": style.PALETTE,
+    "dark": style.PALETTE_DARK,
     "finding": finding(results),
     "gain": compute_gain(results),
     "matched": _any(results.get("net_compute_gain")),
@@ -304,13 +304,13 @@ def _curves(results: Results) -> dict[str, Markup]:
     return {}
   target = str(results.get("target") or "")
   drawn = {
-    "wide": figures.learning_curves(arms, size=(920, 420)),
-    "narrow": figures.learning_curves(arms, size=(_NARROW, 320), xlabel="FLOPs, rating counted"),
+    "wide": curves.learning_curves(arms, size=(920, 420)),
+    "narrow": curves.learning_curves(arms, size=(_NARROW, 320), xlabel="FLOPs, rating counted"),
   }
   if any(run.get("by_domain") for runs in arms.values() for run in runs):
     drawn |= {
-      "domains_wide": figures.learning_curves_by_domain(arms, target=target),
-      "domains_narrow": figures.learning_curves_by_domain(
+      "domains_wide": curves.learning_curves_by_domain(arms, target=target),
+      "domains_narrow": curves.learning_curves_by_domain(
         arms, target=target, columns=2, width=_NARROW, row_height=140
       ),
     }
@@ -323,10 +323,10 @@ def _ratings(results: Results) -> dict[str, Markup]:
   before, after = mixture.get("before") or {}, mixture.get("after") or {}
   drawn = {}
   if any(_any([r.get("mean"), *(r.get("quantiles") or [])]) for r in by_domain.values()):
-    drawn["distribution"] = figures.rating_distribution(by_domain, target=target)
+    drawn["distribution"] = distributions.rating_distribution(by_domain, target=target)
   if before and after:
-    order = figures.rating_order(by_domain)
-    drawn["mixture"] = figures.mixture(before, after, order=order, target=target)
+    order = distributions.rating_order(by_domain)
+    drawn["mixture"] = distributions.mixture(before, after, order=order, target=target)
   return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 
@@ -355,14 +355,14 @@ def _health(meta: Results, target: str) -> dict[str, Markup]:
   steps, n = meta.get("step"), number(meta.get("datapoints_per_batch"))
   drawn = {}
   if _any(meta.get("outer_loss")):
-    drawn["loss"] = figures.loss_by_member(steps, meta["outer_loss"], meta.get("age"))
+    drawn["loss"] = health.loss_by_member(steps, meta["outer_loss"], meta.get("age"))
   norms = {
     "gradient": meta.get("meta_gradient_norm"),
     "update": meta.get("update_norm"),
   }
   if any(_any(values) for values in norms.values()):
     colours = {"gradient": "random", "update": "rater"}
-    drawn["norms"] = figures.over_steps(
+    drawn["norms"] = health.over_steps(
       steps, norms, ylabel="global norm, log scale", colours=colours, log=True
     )
   effective = {
@@ -370,7 +370,7 @@ def _health(meta: Results, target: str) -> dict[str, Markup]:
     "exp entropy": np.exp(numbers(meta.get("weight_entropy"))),
   }
   if any(_any(values) for values in effective.values()):
-    drawn["effective"] = figures.over_steps(
+    drawn["effective"] = health.over_steps(
       steps,
       effective,
       ylabel="effective datapoints a batch",
@@ -379,7 +379,7 @@ def _health(meta: Results, target: str) -> dict[str, Markup]:
     )
   by_domain = meta.get("rating_mean_by_domain") or {}
   if any(_any(values) for values in by_domain.values()):
-    drawn["ratings"] = figures.over_steps(
+    drawn["ratings"] = health.over_steps(
       steps,
       by_domain,
       ylabel="mean rating by domain",

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from datarater.report.figures import interval, label, number, scientific
+from datarater.report.style import interval, label, number, scientific
 
 _ORDER = ("unfiltered", "random", "rater")
 
@@ -89,6 +89,28 @@ def ratings(results: Mapping[str, Any]) -> Table:
       _shown(number(after.get(domain)), ".1%"),
       style="bold" if is_target else "",
     )
+  return table
+
+
+def comparison(values: Mapping[str, Any]) -> Table:
+  """What `evaluation.compare.compare_arms` found: compute gain seed by seed, difference in all."""
+  table = _table("Against the baseline")
+  table.add_column("")
+  table.add_column("each seed", justify="right")
+  table.add_column("mean ± 95%", justify="right")
+  for name, text in (
+    ("net_compute_gain", "net compute gain, rating counted"),
+    ("gain_without_rating", "compute gain, rating not counted"),
+  ):
+    gains = [number(gain) for gain in values[name]]
+    shown = [_shown(gain, "+.1%") if math.isfinite(gain) else "never reached" for gain in gains]
+    table.add_row(text, "  ".join(shown), "")
+  difference = values.get("difference") or {}
+  table.add_row(
+    "difference in bits per byte",
+    "  ".join(f"{d:+.4f}" for d in difference.get("differences", [])),
+    plus_minus(number(difference.get("mean")), number(difference.get("half_width")), 4),
+  )
   return table
 
 

@@ -17,7 +17,8 @@ import flax.traverse_util
 import numpy as np
 import safetensors.numpy
 
-from datarater.config import InputError, ModelConfig, TokenizerConfig, from_json, require, to_json
+from datarater.config import InputError, ModelConfig, TokenizerConfig, require
+from datarater.config_io import from_json, to_json
 from datarater.runtime.atomic import atomic_folder, read_json, write_json
 from datarater.runtime.quantiles import RatingsCdf
 from datarater.types import Datapoint, PyTree

@@ -7,7 +7,8 @@ from typing import Any
 
 import filelock
 
-from datarater.config import InputError, differences, to_json
+from datarater.config import InputError
+from datarater.config_io import differences, to_json
 from datarater.runtime.atomic import explained, read_json, write_json
 
 CONFIG = "config.json"

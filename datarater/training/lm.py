@@ -1,6 +1,7 @@
 """Trains a language model from scratch on any loader, and records its learning curve. Resumable."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +13,11 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from datarater.config import TrainConfig
+from datarater.config import ModelConfig, OptimizerConfig, TrainConfig
 from datarater.models import cost, language_model
 from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.metrics import MetricsLog, read_metrics
-from datarater.training.held_out import HeldOut, held_out_loss, make_evaluate
+from datarater.training.held_out import EvaluateFn, HeldOut, held_out_loss, make_evaluate
 from datarater.training.optimizers import make_optimizer
 from datarater.types import Batch, PyTree
 
@@ -75,14 +76,12 @@ def train_language_model(
   held_out: by name (`target`, `pool`). A point of the curve is a step, the training FLOPs until it,
   and for each name nats a token and bits per byte, in all and by domain.
   """
-  token_nll = language_model.token_nll_fn(config.model, vocab_size)
-  loss_fn = language_model.mean_loss_fn(token_nll)
-  optimizer = make_optimizer(config.optimizer, config.steps)
-  evaluate = make_evaluate(token_nll)
+  init, train_step, evaluate = _compiled(
+    config.model, config.optimizer, config.steps, vocab_size, config.data.length
+  )
+  state = init(jax.random.key(config.seed))
   flops = config.batch * cost.training_flops(config.model, vocab_size, config.data.length)
   points = evaluation_steps(config)
-  state = _initial_state(config, vocab_size, optimizer)
-  train_step = jax.jit(make_train_step(loss_fn, optimizer), donate_argnums=0)
   with Checkpoints(folder / CHECKPOINTS, KEEP_CHECKPOINTS) as checkpoints:
     start = checkpoints.latest() or 0
     if start:
@@ -110,21 +109,28 @@ def train_language_model(
   return read_metrics(folder / CURVE)
 
 
-def _initial_state(
-  config: TrainConfig, vocab_size: int, optimizer: optax.GradientTransformation
-) -> TrainState:
-  def init() -> TrainState:
-    key = jax.random.key(config.seed)
-    theta = language_model.init_language_model(config.model, vocab_size, key, config.data.length)
+@functools.lru_cache(maxsize=4)
+def _compiled(
+  model: ModelConfig, optimizer_config: OptimizerConfig, steps: int, vocab_size: int, length: int
+) -> tuple[Callable[[jax.Array], TrainState], Callable[..., TrainState], EvaluateFn]:
+  """(key -> initial state, train step, evaluation), compiled once for all seeds and arms."""
+  token_nll = language_model.token_nll_fn(model, vocab_size)
+  optimizer = make_optimizer(optimizer_config, steps)
+
+  def init(key: jax.Array) -> TrainState:
+    theta = language_model.init_language_model(model, vocab_size, key, length)
     return TrainState(theta, optimizer.init(theta), jnp.zeros((), jnp.int32))
 
-  return jax.jit(init)()
+  train_step = make_train_step(language_model.mean_loss_fn(token_nll), optimizer)
+  return jax.jit(init), jax.jit(train_step, donate_argnums=0), make_evaluate(token_nll)
 
 
 def load_language_model(config: TrainConfig, vocab_size: int, folder: Path) -> PyTree:
   """Parameters, as numpy arrays, of the newest checkpoint of a run folder."""
-  optimizer = make_optimizer(config.optimizer, config.steps)
-  like = _initial_state(config, vocab_size, optimizer)
+  init, _, _ = _compiled(
+    config.model, config.optimizer, config.steps, vocab_size, config.data.length
+  )
+  like = init(jax.random.key(config.seed))
   with Checkpoints(folder / CHECKPOINTS, KEEP_CHECKPOINTS) as checkpoints:
     latest = checkpoints.latest()
     if latest is None:

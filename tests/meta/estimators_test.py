@@ -59,8 +59,8 @@ def inner_optimizer(name: str, **changes) -> optax.GradientTransformation:
 def with_untied_table(loss, weight: float = 0.1):
   """Adds a term in an embedding table of its own to a loss a datapoint, or to a scalar.
 
-  The language model's embedding is tied: through the softmax every row has a gradient. In this table
-  the gradient of `UNUSED_TOKEN`'s row is exactly zero.
+  The language model's embedding is tied: through the softmax every row has a gradient. In this
+  table the gradient of the unused token's row is exactly zero.
   """
 
   def total(theta, batch):

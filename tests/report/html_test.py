@@ -240,9 +240,7 @@ def test_text_from_data_is_never_markup():
 
 @pytest.mark.parametrize("part", sorted(RESULTS))
 def test_any_part_may_be_missing_or_null_or_alone(part, monkeypatch):
-  monkeypatch.setattr(
-    html.figures, "to_svg", lambda figure, **_: "<svg></svg>"
-  )  # slow, tested above
+  monkeypatch.setattr(html.style, "to_svg", lambda figure, **_: "<svg></svg>")  # slow, tested above
   without = {key: value for key, value in RESULTS.items() if key != part}
   assert "</html>" in html.render(without)
   assert html.render(without | {part: None}) == html.render(without)

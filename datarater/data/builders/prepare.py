@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datarater.config import SPLITS, InputError, differences, require
+from datarater.config import SPLITS, InputError, require
+from datarater.config_io import differences
 from datarater.data.builders.text import SUMMARY, prepare_dataset
 from datarater.data.formats import (
   BadRecord,

@@ -1,0 +1,93 @@
+"""What an arm trains on: random and rated shares of equal size, the top by rating, its FLOPs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from datarater.config import DataConfig, InputError, SelectionConfig, TrainConfig
+from datarater.data.sources import open_source
+from datarater.evaluation import results
+from datarater.evaluation.arm import arm_result
+from datarater.evaluation.pool import Pool, RatedPool, kept_by_rating, open_pool, random_subset
+
+DATA = DataConfig(target_domain="speeches", datapoint="document", length=32)
+
+
+@pytest.fixture(scope="module")
+def source():
+  return open_source(DATA, "lm")
+
+
+def rated_by_length(source):
+  lengths = [len(source[i].text) for i in range(len(source))]
+  return RatedPool(np.array(lengths, np.float32), flops=7.0)
+
+
+def test_random_and_rated_shares_are_of_one_size(source):
+  rated = rated_by_length(source)
+  selection = SelectionConfig(kind="rater", discard_fraction=0.75, rater="r")
+  kept = kept_by_rating(source, rated, selection)
+  thinned = random_subset(source, 0.75, seed=3)
+  assert len(kept) == len(thinned) == round(0.25 * len(source))
+  assert rated.ratings[kept].min() >= np.delete(rated.ratings, kept).max()
+  np.testing.assert_array_equal(thinned, random_subset(source, 0.75, seed=3))
+  assert set(thinned) != set(random_subset(source, 0.75, seed=4))
+
+
+def test_all_discarded_is_refused(source):
+  few = source.subset([0])
+  rated = RatedPool(np.array([1.0], np.float32), 0.0)
+  with pytest.raises(InputError, match=r"discard_fraction is 0\.75"):
+    kept_by_rating(few, rated, SelectionConfig(kind="rater", discard_fraction=0.75, rater="r"))
+
+
+def test_offline_pool_serves_only_what_is_kept(source):
+  from datarater.data.tokenizers import load_tokenizer
+
+  selection = SelectionConfig(kind="rater", discard_fraction=0.9, rater="r")
+  config = TrainConfig(data=DATA, selection=selection, batch=8)
+  pool = open_pool(config, load_tokenizer(DATA.tokenizer), 0, rated_by_length(source))
+  kept = source.subset(pool.kept)
+  texts = {kept[i].text.encode() for i in range(len(kept))}
+  for _ in range(5):
+    batch = next(pool.loader)
+    for row, ids in zip(batch.tokens_BxL, batch.segment_ids_BxL, strict=True):
+      chunk = bytes(int(t) for t in row[ids == 1] if t < 256)
+      assert any(chunk in text for text in texts)
+  pool.loader.close()
+  assert pool.rating_flops == 7.0
+
+
+def test_flops_of_an_arm_count_rating_before_and_during_training():
+  curve = [
+    {
+      "step": step,
+      "training_flops": 100.0 * step,
+      "target": {"bits_per_byte": 3.0 / step, "nats_per_token": 2.0, "by_domain": {"a": 1.0}},
+    }
+    for step in (1, 2)
+  ]
+  pool = Pool(None, kept=np.arange(3), rating_flops=5.0, rating_flops_a_step=10.0)
+  result = arm_result(TrainConfig(), pool, curve)
+  assert result["curve"] == [[115.0, 3.0], [225.0, 1.5]]
+  assert (result["flops"], result["training_flops"], result["rating_flops"]) == (225.0, 200.0, 25.0)
+  assert result["documents_kept"] == 3
+  assert result["by_domain"] == {"a": [1.0, 1.0]}
+
+
+def test_parts_of_results(source):
+  rated = rated_by_length(source)
+  table = results.rating_by_domain(source, rated.ratings)
+  assert set(table) == set(source.domains)
+  assert sum(row["n"] for row in table.values()) == len(source)
+  shares = results.mixture(source, np.flatnonzero(rated.ratings > 0))
+  assert shares["before"] == pytest.approx(shares["after"])
+  lists = results.excerpts(source, rated.ratings)
+  ratings = [e["rating"] for e in lists["best"]]
+  assert ratings == sorted(ratings, reverse=True)
+  for chosen in lists.values():
+    domains = [e["domain"] for e in chosen]
+    assert max(map(domains.count, domains)) <= results.EXCERPTS_A_DOMAIN
+  only = dataclasses.replace(rated, ratings=np.full(len(source), np.nan, np.float32))
+  assert results.excerpts(source, only.ratings) == {"best": [], "worst": []}
