@@ -72,9 +72,9 @@ def demo_config() -> DemoConfig:
         name="adam", learning_rate=4e-3, warmup_steps=20, schedule="cosine"
       ),
       selection=SelectionConfig(discard_fraction=0.5),
-      steps=300,
+      steps=200,
       batch=32,
-      evaluations=6,
+      evaluations=5,
       evaluation_rows=12,
     ),
   )

@@ -1,10 +1,10 @@
 """The parts of `results.json` that describe a rater and its selection."""
 
 import importlib.metadata
+import os
 import platform
 import resource
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +98,11 @@ def meta_training(metrics: Path) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-  """`device`, `versions` and the peak memory of this process so far, in GB."""
+  """`device` and `versions`, for a result that is kept."""
   device = jax.devices()[0]
   kind = device.device_kind
   if device.platform == "cpu":
-    kind = f"{platform.machine()} CPU, {jax.local_device_count()} device"
+    kind = f"{platform.machine()} CPU, {os.cpu_count()} cores"
   return {
     "device": kind,
     "versions": {
@@ -121,11 +121,3 @@ def peak_memory_gb() -> float:
 def seconds_of(metrics: Path) -> float:
   """Wall seconds that a run's meta-steps took, over all its resumptions."""
   return float(sum(row["seconds"] for row in read_metrics(metrics)))
-
-
-def arms(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-  """Results of arms by name, ordered by seed."""
-  return {
-    name: sorted((dict(result) for result in runs), key=lambda result: result["seed"])
-    for name, runs in results.items()
-  }

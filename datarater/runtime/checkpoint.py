@@ -4,8 +4,10 @@ All of Orbax is in this file: names of its v1 API still move. What a killed proc
 a whole checkpoint or a temporary folder that is ignored and cleaned up.
 """
 
+import contextlib
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,11 @@ from orbax.checkpoint import v1 as ocp
 from datarater.config import InputError
 from datarater.types import PyTree
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports each save at WARNING
+# Orbax reports each save at WARNING, and each error once more a thread; what it raises is enough.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+_REASON = re.compile(r"([^:\"]+) \[os_error_code=")
+"""How TensorStore, below Orbax, says in a ValueError what the system answered."""
 
 
 class Checkpoints:
@@ -33,8 +39,10 @@ class Checkpoints:
   def __enter__(self) -> "Checkpoints":
     return self
 
-  def __exit__(self, *exception: Any) -> None:
-    self._checkpointer.close()
+  def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+    # After a failed save, closing raises that failure again, and would hide the first.
+    with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+      self._checkpointer.close()
 
   def latest(self) -> int | None:
     """The step of the newest whole checkpoint, None if there is none."""
@@ -46,11 +54,24 @@ class Checkpoints:
     return self.folder / str(step)
 
   def save(self, step: int, state: PyTree, loaders: Mapping[str, Any]) -> None:
-    """Writes state and iterator positions (plain JSON values) of a step; a step there is kept."""
+    """Writes state and iterator positions (plain JSON values) of a step; a step there is kept.
+
+    Raises InputError where the system refuses, for want of space or of permission.
+    """
     if step == self.latest():
       return
     positions = {name: json.dumps(position) for name, position in loaders.items()}
-    self._checkpointer.save_checkpointables(step, {"state": state, "loaders": positions})
+    try:
+      self._checkpointer.save_checkpointables(step, {"state": state, "loaders": positions})
+    except (OSError, ValueError) as error:
+      reason = _REASON.search(str(error))
+      if isinstance(error, ValueError) and not reason:
+        raise
+      said = reason.group(1).strip() if reason else str(error)
+      raise InputError(
+        f"checkpoint {str(self.path(step))!r} cannot be written: {said}; free space or name "
+        "another run folder, and start the same command again"
+      ) from error
 
   def restore(self, step: int, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
     """(state, iterator positions) of a step; `like` gives structure, shapes and dtypes.
