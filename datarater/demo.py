@@ -31,7 +31,7 @@ from datarater.models.presets import preset
 from datarater.report.html import write_report
 from datarater.report.tables import arms as arms_table
 from datarater.report.tables import ratings as ratings_table
-from datarater.runtime.atomic import write_json
+from datarater.runtime.atomic import read_json, write_json
 from datarater.scorers.rater import load_rater
 
 TARGET = "speeches"
@@ -83,22 +83,40 @@ def demo_config() -> DemoConfig:
 def demo(config: DemoConfig, run_dir: str | Path, progress: bool = True) -> dict[str, Any]:
   """Runs it all; `run_dir` then holds `results.json`, which is returned, `report.html`, `rater/`.
 
-  Stopped at any moment, the same call goes on: meta-training and each language model resume.
-  Raises InputError for bad settings, or a folder that holds a demo with others.
+  Stopped at any moment, the same call goes on: meta-training and each language model resume, and
+  times count from the last start. A finished run is reported again, not run again.
+  Raises InputError for bad settings, or a folder that holds a run with others.
   """
-  folder, started = Path(run_dir), time.perf_counter()
+  folder = Path(run_dir)
+  results = _finished(config, folder) or _run(config, folder, progress)
+  write_report(results, folder / REPORT)
+  if progress:
+    output = Console()
+    output.print(arms_table(results))
+    output.print(ratings_table(results))
+    output.print(f"Report: {folder / REPORT}")
+  return results
+
+
+def _finished(config: DemoConfig, folder: Path) -> dict[str, Any] | None:
+  """The results of a run of just this config; None if there are none."""
+  if not (folder / RESULTS).is_file():
+    return None
+  results = read_json(folder / RESULTS, "results")
+  return results if results["config"] == to_json(config) else None
+
+
+def _run(config: DemoConfig, folder: Path, progress: bool) -> dict[str, Any]:
+  started = time.perf_counter()
   console = Console(stderr=True, quiet=not progress)
   console.print("[bold]1/3[/] Meta-training a rater through the training of small language models")
   rater_folder = meta_train(config.meta_train, folder, progress)
-  console.print("[bold]2/3[/] Rating the pool, and keeping its better half by rating")
-  source = open_source(config.train.data, "lm")
+  console.print("[bold]2/3[/] Rating the pool")
   clock = time.perf_counter()
-  rater = load_rater(rater_folder)
-  rated = rate_pool(rater, source, progress)
+  source = open_source(config.train.data, "lm")
+  rated = rate_pool(load_rater(rater_folder), source, progress)
   rating_seconds = time.perf_counter() - clock
-  console.print(
-    "[bold]3/3[/] Training language models: unfiltered, randomly thinned, rater-filtered"
-  )
+  console.print("[bold]3/3[/] Training language models on everything, a random share, the rater's")
   clock = time.perf_counter()
   arms = _train_arms(config, folder, str(rater_folder), rated, progress)
   seconds = {
@@ -109,12 +127,6 @@ def demo(config: DemoConfig, run_dir: str | Path, progress: bool = True) -> dict
   }
   results = assemble(config, folder, arms, source, rated, seconds)
   write_json(folder / RESULTS, results)
-  write_report(results, folder / REPORT)
-  if progress:
-    output = Console()
-    output.print(arms_table(results))
-    output.print(ratings_table(results))
-    output.print(f"Report: {folder / REPORT}")
   return results
 
 

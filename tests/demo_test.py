@@ -71,6 +71,15 @@ def test_report_is_written(finished):
   assert "speeches" in page
 
 
+def test_a_finished_run_is_not_run_again(finished):
+  folder, results = finished
+  assert demo(small_config(), folder, progress=False) == results
+  other = dataclasses.replace(small_config(), lm_seeds=(0, 2))
+  again = demo(other, folder, progress=False)
+  assert [run["seed"] for run in again["arms"]["rater"]] == [0, 2]
+  demo(small_config(), folder, progress=False)
+
+
 def test_stopped_between_arms_it_goes_on(finished, tmp_path):
   config = small_config()
 

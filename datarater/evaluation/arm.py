@@ -66,16 +66,17 @@ def read_result(run_dir: str | Path) -> tuple[TrainConfig, dict[str, Any]]:
 
 
 def open_held_out(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, HeldOut]:
-  """`target`: the held-out split that the config names, whole; `pool`: every domain of the pool.
+  """`target`: the held-out split that the config names, whole; `pool`: every domain beside it.
 
-  Without a target the two are the same text, and only `target` is there.
+  `pool` is there only for a target that is one domain of the dataset: without a target the two are
+  the same text, and another dataset's splits say nothing about the pool's.
   """
   data, split = config.data, config.evaluation_split
   source = open_source(data, split)
   batches = evaluation_batches(source, tokenizer, data, config.batch)
   held_out = {"target": HeldOut(list(batches), source.domains)}
-  if data.has_target:
-    everywhere = dataclasses.replace(data, target_domain="", target_dataset="")
+  if data.target_domain and not data.target_dataset:
+    everywhere = dataclasses.replace(data, target_domain="")
     source = open_source(everywhere, split)
     batches = evaluation_batches(
       source, tokenizer, everywhere, config.batch, config.evaluation_rows

@@ -43,7 +43,7 @@ def rate_pool(rater: Rater, source: Source, progress: bool = True) -> RatedPool:
   """Rates every document of a source."""
   texts = [source[i].text for i in range(len(source))]
   ratings, tokens = rater.score_with_tokens(texts, progress)
-  rows = sum(-(-(int(n) + 1) // (rater.config.length - 1)) for n in tokens)
+  rows = sum(-(-int(n) // (rater.config.length - 1)) for n in tokens)
   return RatedPool(ratings, rows * cost.rating_flops(rater.config.model, rater.config.length))
 
 

@@ -98,14 +98,21 @@ def read_rater(folder: str | Path) -> RaterFiles:
     "this datarater reads; upgrade datarater",
   )
   _check_files(folder, values.pop("files", {}))
-  config = from_json(RaterConfig, values)
-  cdf = from_json(RatingsCdf, read_json(folder / CDF, "CDF of ratings"))
+  try:
+    config = from_json(RaterConfig, values)
+    cdf = from_json(RatingsCdf, read_json(folder / CDF, "CDF of ratings"))
+  except InputError as error:
+    raise InputError(f"rater {str(folder)!r}: {error}; copy it again or train it again") from error
   flat = safetensors.numpy.load_file(folder / MODEL)
   eta = flax.traverse_util.unflatten_dict(flat, sep="/")
   return RaterFiles(config, eta, cdf, _sha256(folder / MODEL))
 
 
-def _check_files(folder: Path, files: dict[str, Any]) -> None:
+def _check_files(folder: Path, files: Any) -> None:
+  require(
+    isinstance(files, dict),
+    f"rater {str(folder)!r} lists no files in {CONFIG}: it is damaged; copy it again",
+  )
   for name in {MODEL, CDF, *files}:
     path = folder / name
     require(

@@ -2,14 +2,30 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
+from problems import MODEL
 
 from datarater.config import DataConfig, InputError, SelectionConfig, TrainConfig
-from datarater.data.sources import open_source
+from datarater.data.packing import cut
+from datarater.data.sources import Record, open_source, source_of
+from datarater.data.tokenizers import load_tokenizer
 from datarater.evaluation import results
 from datarater.evaluation.arm import arm_result
-from datarater.evaluation.pool import Pool, RatedPool, kept_by_rating, open_pool, random_subset
+from datarater.evaluation.pool import (
+  Pool,
+  RatedPool,
+  kept_by_rating,
+  open_pool,
+  random_subset,
+  rate_pool,
+)
+from datarater.models import cost
+from datarater.models.rater import init_rater
+from datarater.runtime import artifact
+from datarater.runtime.quantiles import RatingsCdf
+from datarater.scorers.rater import load_rater
 
 DATA = DataConfig(target_domain="speeches", datapoint="document", length=32)
 
@@ -43,8 +59,6 @@ def test_all_discarded_is_refused(source):
 
 
 def test_offline_pool_serves_only_what_is_kept(source):
-  from datarater.data.tokenizers import load_tokenizer
-
   selection = SelectionConfig(kind="rater", discard_fraction=0.9, rater="r")
   config = TrainConfig(data=DATA, selection=selection, batch=8)
   pool = open_pool(config, load_tokenizer(DATA.tokenizer), 0, rated_by_length(source))
@@ -57,6 +71,48 @@ def test_offline_pool_serves_only_what_is_kept(source):
       assert any(chunk in text for text in texts)
   pool.loader.close()
   assert pool.rating_flops == 7.0
+
+
+@pytest.fixture(scope="module")
+def rater_folder(tmp_path_factory):
+  """A rater that knows nothing, of documents in rows of 32 bytes."""
+  tokenizer = load_tokenizer(DATA.tokenizer)
+  eta = init_rater(MODEL, tokenizer.vocab_size, jax.random.key(0), DATA.length)
+  eta["head"]["kernel"] = jax.random.normal(jax.random.key(1), (MODEL.width, 1))
+  config = artifact.RaterConfig(
+    MODEL, DATA.tokenizer, tokenizer.fingerprint, 257, "document", DATA.length, steps=0, seed=0
+  )
+  folder = tmp_path_factory.mktemp("run") / "rater"
+  artifact.write_rater(folder, config, eta, RatingsCdf.of([0.0, 1.0]), "card", tokenizer.save)
+  return folder
+
+
+@pytest.mark.parametrize(("size", "rows"), [(0, 0), (1, 1), (30, 1), (31, 1), (32, 2), (62, 2)])
+def test_rating_the_pool_costs_a_row_a_chunk(rater_folder, size, rows):
+  rated = rate_pool(
+    load_rater(rater_folder), source_of([Record("x" * size, "id", "domain")]), progress=False
+  )
+  assert np.isnan(rated.ratings[0]) == (size == 0)
+  assert rated.flops == rows * cost.rating_flops(MODEL, DATA.length)
+  assert rows == len(cut(np.zeros(size, np.int32), 256, DATA.length, size))
+
+
+def test_online_selection_pays_for_every_row_drawn(rater_folder):
+  selection = SelectionConfig("rater", "online", discard_fraction=0.75, rater=str(rater_folder))
+  config = TrainConfig(data=DATA, selection=selection, batch=4)
+  pool = open_pool(config, load_tokenizer(DATA.tokenizer), 0)
+  batch = next(pool.loader)
+  pool.loader.close()
+  assert batch.tokens_BxL.shape == (4, DATA.length)
+  assert (pool.kept, pool.rating_flops) == (None, 0.0)
+  row = cost.rating_flops(MODEL, DATA.length, DATA.segments)
+  assert pool.rating_flops_a_step == 16 * row
+
+
+def test_an_unfiltered_pool_costs_nothing():
+  pool = open_pool(TrainConfig(data=DATA, batch=4), load_tokenizer(DATA.tokenizer), 0)
+  pool.loader.close()
+  assert (pool.kept, pool.rating_flops, pool.rating_flops_a_step) == (None, 0.0, 0.0)
 
 
 def test_flops_of_an_arm_count_rating_before_and_during_training():

@@ -14,6 +14,7 @@ from problems import (
   QUICK,
   VOCAB,
   initial_parameters,
+  pack,
   random_batch,
   stacked,
   tree_distance,
@@ -244,3 +245,26 @@ def test_one_step_of_sgd_in_closed_form():
     gradient, window = function(jnp.asarray(ratings, jnp.float32), *rest)
     np.testing.assert_allclose(gradient, expected, rtol=1e-4)
     np.testing.assert_allclose(window.theta, -alpha * weights @ gradients, rtol=1e-4)
+
+
+def temporaries(name: str, T: int) -> int:
+  """Bytes of temporaries of a meta-gradient over T batches with large activations."""
+  rows = [[[1] * 64]] * 32
+  batch = pack(rows, length=64, segments=1)
+  case = make_case(inner_optimizer("adam"), T, "sequence", dtype="float32")
+  # A table in place of the rater, whose activations over all T batches are kept on purpose.
+  problem = dataclasses.replace(
+    case.problem, rate=lambda eta, batch: eta[batch.tokens_BxL[:, 1]][:, None]
+  )
+  function = jax.jit(estimators.ESTIMATORS[name](problem), compiler_options=QUICK)
+  rest = (*case.rest[:2], stacked([batch] * T), batch)
+  memory = function.lower(jnp.zeros(VOCAB), *rest).compile().memory_analysis()
+  return memory.temp_size_in_bytes
+
+
+def test_memory_does_not_grow_with_the_unroll_as_stored_graphs_do():
+  """A failure of public re-implementations: a graph of everything, kept for the second order."""
+  short, long = (temporaries("mixed", T) for T in (2, 6))
+  assert short > 1e7, "activations should dominate"
+  assert long - short < 0.02 * short
+  assert short < 0.9 * temporaries("reverse", 2)

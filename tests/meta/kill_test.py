@@ -49,7 +49,7 @@ class Command:
     self.config.write_text(CONFIG)
     self.run_dir = run_dir
     self._environment = os.environ | {
-      "PYTHONPATH": str(Path(__file__).parents[1]),
+      "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
       # Starting again costs no compilation: the very same program is loaded.
       "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -1,10 +1,15 @@
 """A rater rates texts of any length the same, whatever is rated beside them."""
 
+import json
+import shutil
+import types
+
 import jax
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, ModelConfig, TokenizerConfig
+from datarater.config import DataConfig, InputError, ModelConfig, TokenizerConfig
+from datarater.data.packing import assemble, cut
 from datarater.data.tokenizers import load_tokenizer
 from datarater.models.rater import init_rater, rate_fn
 from datarater.runtime import artifact
@@ -17,7 +22,7 @@ TEXTS = ["short", "a text that is longer than one row of twenty-four tokens " * 
 
 
 @pytest.fixture(scope="module")
-def rater(tmp_path_factory):
+def folder(tmp_path_factory):
   tokenizer = load_tokenizer(TokenizerConfig())
   eta = init_rater(MODEL, tokenizer.vocab_size, jax.random.key(0), LENGTH)
   eta["head"]["kernel"] = jax.random.normal(jax.random.key(1), (16, 1))
@@ -26,6 +31,11 @@ def rater(tmp_path_factory):
   )
   folder = tmp_path_factory.mktemp("run") / "rater"
   artifact.write_rater(folder, config, eta, RatingsCdf.of([0.0, 1.0]), "card", tokenizer.save)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def rater(folder):
   return load_rater(folder)
 
 
@@ -56,8 +66,6 @@ def test_a_long_text_is_the_token_mean_of_its_chunks(rater):
   whole = rater.rate(["".join(pieces)])[0]
   tokenizer = rater.tokenizer
   rate = rate_fn(MODEL, 257, "sequence")
-  from datarater.data.packing import assemble, cut
-
   text = "".join(pieces)
   chunks = cut(tokenizer.encode(text), tokenizer.separator_id, LENGTH, len(text))
   ratings = [float(rate(rater._eta, assemble([[c]], 1, LENGTH, 1))[0, 0]) for c in chunks]
@@ -71,3 +79,35 @@ def test_scorer_interface(rater):
   assert len(rater.fingerprint) == 64
   np.testing.assert_array_equal(rater.score(TEXTS), rater.rate(TEXTS))
   rater.require_same_tokens(DataConfig(datapoint="document"), rater.tokenizer)
+
+
+def test_another_vocabulary_or_datapoint_is_refused(rater):
+  """Where batches made elsewhere are rated: there token ids count, not text."""
+  other = types.SimpleNamespace(fingerprint="another", vocab_size=1000)
+  with pytest.raises(InputError, match=r"'bytes' with 1000 tokens.*'bytes' and 257; give"):
+    rater.require_same_tokens(DataConfig(datapoint="document"), other)
+  with pytest.raises(InputError, match="'sequence', but the rater was trained on 'document'"):
+    rater.require_same_tokens(DataConfig(datapoint="sequence"), rater.tokenizer)
+
+
+@pytest.mark.parametrize("change", [{"vocab_size": 300}, {"tokenizer_fingerprint": "another"}])
+def test_a_folder_whose_tokenizer_is_not_its_own_is_refused(folder, tmp_path, change):
+  copy = tmp_path / "rater"
+  shutil.copytree(folder, copy)
+  config = json.loads((copy / "config.json").read_text())
+  (copy / "config.json").write_text(json.dumps(config | change))
+  with pytest.raises(
+    InputError, match=r"vocabulary of (257|300) tokens, but its tokenizer has 257"
+  ):
+    load_rater(copy)
+
+
+def test_batches_are_rated_as_they_were_in_training(rater):
+  """One rating a document of a packed row, the same as of the text by itself."""
+  texts = ["abc", "de fg"]
+  tokens = [rater.tokenizer.encode(text) for text in texts]
+  chunks = [cut(t, 256, LENGTH, len(t), i)[0] for i, t in enumerate(tokens)]
+  ratings = np.asarray(rater.rate_batch(assemble([chunks], 1, LENGTH, 3)))
+  assert ratings.shape == (1, 3)
+  np.testing.assert_allclose(ratings[0, :2], rater.rate(texts), atol=1e-5)
+  assert ratings[0, 2] == 0
