@@ -59,7 +59,7 @@ def make_meta_step(
       zeros = transform.init(state.eta)
       moments = jax.tree.map(lambda z, m: jnp.where(renewed, z, m), zeros, moments)
     grads, window = estimate(state.eta, member.theta, member.opt_state, inner, outer)
-    updates, moments = transform.update(grads, moments)
+    updates, moved = transform.update(grads, moments)
     finite = jnp.isfinite(window.outer_loss) & jnp.isfinite(optax.tree.norm(grads))
     theta, opt_state = _choose(
       finite, (window.theta, window.opt_state), (member.theta, member.opt_state)
@@ -75,7 +75,7 @@ def make_meta_step(
       "ratings": window.ratings_TxBxD,
       "finite": finite,
     }
-    return advanced, moments, updates, metrics
+    return advanced, moments, moved, updates, metrics
 
   def meta_step(state: MetaState, inner_PxTxB: Batch, outer_PxB: Batch):
     members_P = jnp.arange(config.population)
@@ -83,7 +83,7 @@ def make_meta_step(
     def scanned(_, inputs):
       return None, member_step(state, inputs)
 
-    _, (members, moments, updates_P, metrics) = jax.lax.scan(
+    _, (members, moments, moved, updates_P, metrics) = jax.lax.scan(
       scanned, None, (members_P, state.members, state.moments, inner_PxTxB, outer_PxB)
     )
     applied = jnp.all(metrics.pop("finite"))
@@ -91,7 +91,7 @@ def make_meta_step(
     skipped = 1 - applied.astype(jnp.int32)
     new_state = MetaState(
       eta=_choose(applied, eta, state.eta),
-      moments=_choose(applied, moments, state.moments),
+      moments=_choose(applied, moved, moments),
       members=members,
       step=state.step + 1,
       skipped=state.skipped + skipped,

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 _REASON = re.compile(r"([^:\"]+) \[os_error_code=")
 """How TensorStore, below Orbax, says in a ValueError what the system answered."""
+
+_REASON_LENGTH = 160
+"""Characters kept of what Orbax says: it prints whole trees of parameters."""
 
 
 class Checkpoints:
@@ -82,8 +86,9 @@ class Checkpoints:
     try:
       loaded = self._checkpointer.load_checkpointables(step, {"state": abstract, "loaders": None})
     except (OSError, ValueError, KeyError, TypeError) as error:
+      reason = textwrap.shorten(str(error), _REASON_LENGTH, placeholder=" ...")
       raise InputError(
-        f"checkpoint {str(self.path(step))!r} cannot be read: {str(error).splitlines()[0]}; delete "
-        "it to go on from the one before, or start a new run folder"
+        f"checkpoint {str(self.path(step))!r} cannot be read: {reason}; delete it to go on from "
+        "the one before, or start a new run folder"
       ) from error
     return loaded["state"], {name: json.loads(text) for name, text in loaded["loaders"].items()}

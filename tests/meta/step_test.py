@@ -238,6 +238,14 @@ def test_moments_are_zeroed_with_the_model_if_asked():
   assert counts == [[1, 1, 1], [2, 2, 2], [3, 3, 1], [4, 1, 2], [1, 2, 3]]
 
 
+def test_moments_are_zeroed_even_where_the_reset_step_is_skipped():
+  run = Run(dataclasses.replace(CONFIG, lifetime=4, reset_moments=True))
+  state = run.start()
+  for seed in range(3):  # member 2 starts anew before step 2, which is skipped
+    state, _ = run.step(state, seed, {0: INFINITE_LOSS} if seed == 2 else ())
+  assert np.asarray(optax.tree.get(state.moments, "count")).tolist() == [2, 2, 0]
+
+
 @pytest.mark.parametrize("token", [INFINITE_LOSS, NAN_GRADIENT])
 def test_a_step_that_is_not_finite_is_skipped_and_counted(run, token):
   state, _ = run.step(run.start(), 0)
