@@ -2,7 +2,7 @@
 
     datarater meta-train configs/tiny.py --run-dir runs/tiny
 
-40 meta-steps in about a minute on 2 cores and 1.5 GB. Expect the mean rating of speeches to rise
+40 meta-steps in under a minute on 2 cores and 1.5 GB. Expect the mean rating of speeches to rise
 above that of tables and HTML (`metrics.jsonl`, `rating_by_domain`); the order of the other domains
 takes more steps (`--meta.steps 150`).
 """

@@ -2,9 +2,9 @@
 
     datarater meta-train configs/tiny_heldout.py --run-dir runs/tiny_heldout
 
-Held-out text has all eight domains in proportion. 300 meta-steps in about three minutes on 2 cores
-and 1 GB. Expect a rating that follows how much each kind of text teaches about all the others, not
-one topic; junk still falls.
+Held-out text has all eight domains in proportion, so each has a claim. 300 meta-steps in under four
+minutes on 2 cores and 1.5 GB. Expect small differences: tables of numbers fall below the rest, the
+other domains stay within a few tenths of each other (with speeches as target: several units).
 """
 
 from datarater.config import DataConfig, MetaConfig, MetaTrainConfig, OptimizerConfig
