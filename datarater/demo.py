@@ -172,7 +172,7 @@ def assemble(
     "cost": {
       "meta_training_flops": meta_training_flops(config.meta_train),
       "rating_flops": rated.flops,
-      "lm_training_flops": arms["unfiltered"][0]["training_flops"],
+      "lm_training_flops": sum(run["training_flops"] for runs in arms.values() for run in runs),
       "seconds": seconds,
       "peak_memory_gb": parts.peak_memory_gb(),
     },

@@ -54,6 +54,9 @@ def test_results_have_the_names_that_later_work_relies_on(finished):
 
 def test_arms_pay_for_their_data(finished):
   arms = finished[1]["arms"]
+  every = [run["training_flops"] for runs in arms.values() for run in runs]
+  assert finished[1]["cost"]["lm_training_flops"] == sum(every)
+  assert len(every) == 6
   for plain, thinned, rated in zip(*(arms[name] for name in ARMS), strict=True):
     assert plain["flops"] == thinned["flops"] == plain["training_flops"]
     assert rated["flops"] == plain["flops"] + rated["rating_flops"]
