@@ -13,11 +13,11 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from datarater.config import ModelConfig, OptimizerConfig, TrainConfig
+from datarater.config import DivergedError, ModelConfig, OptimizerConfig, TrainConfig
 from datarater.models import cost, language_model
 from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.metrics import MetricsLog, read_metrics
-from datarater.training.held_out import EvaluateFn, HeldOut, held_out_loss, make_evaluate
+from datarater.training.held_out import EvaluateFn, HeldOut, Loss, held_out_loss, make_evaluate
 from datarater.training.optimizers import make_optimizer
 from datarater.types import Batch, PyTree
 
@@ -75,6 +75,7 @@ def train_language_model(
 
   held_out: by name (`target`, `pool`). A point of the curve is a step, the training FLOPs until it,
   and for each name nats a token and bits per byte, in all and by domain.
+  Raises DivergedError where a point's loss is not finite.
   """
   init, train_step, evaluate = _compiled(
     config.model, config.optimizer, config.steps, vocab_size, config.data.length
@@ -101,12 +102,22 @@ def train_language_model(
         bar.update()
         if step in points:
           losses = {n: held_out_loss(evaluate, state.theta, h) for n, h in held_out.items()}
+          _require_finite(step, losses)
           row = {n: dataclasses.asdict(loss) for n, loss in losses.items()}
           log.write({"step": step, "training_flops": step * flops, **row})
           bar.set_postfix({n: f"{loss.bits_per_byte:.3f}" for n, loss in losses.items()})
         if step % config.checkpoint_every == 0 or step == config.steps:
           checkpoints.save(step, state, {"train": loader.get_state()})
   return read_metrics(folder / CURVE)
+
+
+def _require_finite(step: int, losses: dict[str, Loss]) -> None:
+  for name, loss in losses.items():
+    if not np.isfinite(loss.bits_per_byte):
+      raise DivergedError(
+        f"loss on {name} is {loss.bits_per_byte} at step {step}; lower optimizer.learning_rate or "
+        "set optimizer.clip_norm, in a new run folder"
+      )
 
 
 @functools.lru_cache(maxsize=4)

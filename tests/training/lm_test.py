@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+from datarater.config import DataConfig, DivergedError, ModelConfig, OptimizerConfig, TrainConfig
 from datarater.data.loader import evaluation_batches, train_loader
 from datarater.data.sources import open_source
 from datarater.data.tokenizers import load_tokenizer
@@ -56,6 +56,12 @@ def train(folder, limit=None, config=CONFIG):
     return lm.train_language_model(config, loader, {"target": held_out}, 257, folder, False)
   finally:
     loader._inner.close()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+  optimizer = OptimizerConfig(name="sgd", learning_rate=1e30)
+  with pytest.raises(DivergedError, match=r"loss on target is .* at step 4; lower optimizer"):
+    train(tmp_path, config=dataclasses.replace(CONFIG, optimizer=optimizer))
 
 
 def test_points_of_the_curve():
