@@ -34,9 +34,9 @@ def metrics_row(
     domain_ids = domain_ids[..., :1]
   present = domain_ids >= 0
   row["datapoints_per_batch"] = _number(present.sum() / np.prod(present.shape[:2]))
-  row |= _spread(ratings[present], "")
+  row |= _spread(ratings[present])
   by_domain = {
-    name: _spread(ratings[domain_ids == i], "")
+    name: _spread(ratings[domain_ids == i])
     for i, name in enumerate(domains)
     if (domain_ids == i).any()
   }
@@ -45,11 +45,8 @@ def metrics_row(
   return row
 
 
-def _spread(ratings: np.ndarray, prefix: str) -> dict[str, Any]:
-  return {
-    f"{prefix}rating_mean": _number(ratings.mean()),
-    f"{prefix}rating_std": _number(ratings.std()),
-  }
+def _spread(ratings: np.ndarray) -> dict[str, Any]:
+  return {"rating_mean": _number(ratings.mean()), "rating_std": _number(ratings.std())}
 
 
 def _number(value: Any) -> float | int | None:
