@@ -295,6 +295,53 @@ class MetaTrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class RatingConfig:
+  """How a trained rater rates whole documents.
+
+  Args:
+    pooling: How the ratings of a document's chunks, where it is longer than the rater's context,
+      become one; the mean is weighted by tokens.
+    dtype: Of activations; empty: as the rater was trained.
+    batch_tokens: Rated at once on each device. Ratings depend on it in their last bits.
+  """
+
+  pooling: Literal["mean", "max", "min", "first", "last"] = "mean"
+  dtype: Literal["", "float32", "bfloat16"] = ""
+  batch_tokens: int = 8192
+
+  def __post_init__(self) -> None:
+    _at_least(self, 1, "batch_tokens")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreConfig:
+  """How a corpus is read and what is written beside each rating.
+
+  Args:
+    text_key: Field of the text; dots lead into nested objects.
+    id_key: Field of the id; where it is missing, the id comes from the text.
+    domain_key: Field of the domain.
+    signals: Write heuristics of the text too (words, sentences, C4's rules, ...), to filter by.
+    fingerprints: Write hashes and MinHash signatures too, to remove duplicates by.
+    max_record_mib: Larger records are set aside.
+  """
+
+  text_key: str = "text"
+  id_key: str = "id"
+  domain_key: str = "domain"
+  signals: bool = False
+  fingerprints: bool = False
+  max_record_mib: float = 32.0
+
+  def __post_init__(self) -> None:
+    require(bool(self.text_key), "ScoreConfig.text_key is empty; name the field of the text")
+    require(
+      self.max_record_mib > 0,
+      f"ScoreConfig.max_record_mib is {self.max_record_mib}; give a number above 0",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class SelectionConfig:
   """Which of the pool a language model trains on.
 

@@ -1,122 +1,211 @@
-"""Rating whole documents outside training: one chunk a row, pooled into one rating a document."""
+"""Rating whole documents outside training: cut into chunks, packed by length, pooled again.
 
+A row holds chunks of several documents, which attention keeps apart, so a chunk's rating depends on
+its company in its last bits alone. Rows come in few lengths, and a batch in few numbers of rows, so
+that little is padding and nothing compiles twice.
+"""
+
+import bisect
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
+
 from tqdm import tqdm
 
 from datarater.config import require
+from datarater.data.blocks import blocks
 from datarater.data.packing import Chunk, assemble, cut
 from datarater.data.tokenizers import Tokenizer
 from datarater.types import Batch
 
 Rate = Callable[[Batch], Any]
-"""batch of [rows, L] with S = 1 → ratings_Bx1, larger is better; larger batches come row by row."""
+"""batch → ratings_BxS of its segments, larger is better; may return before they are computed."""
 
-IN_FLIGHT = 2
-"""Batches rated but not yet read, so that tokenising overlaps with an asynchronous `rate`."""
+Pooling = Literal["mean", "max", "min", "first", "last"]
+"""How the ratings of a document's chunks become one; the mean is weighted by predicted tokens."""
+
+SHORTEST_ROW = 128
+"""Rows are halved down to this many tokens; what is shorter shares a row."""
+
+SEGMENT_TOKENS = 8
+"""Room in a row for a segment every so many tokens."""
+
+_TAIL = 4
+"""The last, incomplete batch shrinks by this factor as often as its rows allow."""
 
 
-@dataclasses.dataclass
-class _Document:
-  """A document on its way. missing: chunks not rated yet; weighted: sum of rating x tokens."""
+@dataclasses.dataclass(frozen=True)
+class RowShapes:
+  """The shapes of batches: length, the context, is the longest row; batch_tokens a batch."""
 
-  tokens: int
-  missing: int
-  weighted: float = 0.0
-  weight: int = 0
+  length: int
+  batch_tokens: int
+
+  def __post_init__(self) -> None:
+    require(self.length >= 2, f"length is {self.length}; give 2 or more: a separator and a token")
+    require(self.batch_tokens >= 1, f"batch_tokens is {self.batch_tokens}; give 1 or more")
+
+  @property
+  def lengths(self) -> tuple[int, ...]:
+    """Row lengths, rising: the context and its halves."""
+    lengths = [self.length]
+    while lengths[-1] // 2 >= SHORTEST_ROW:
+      lengths.append(lengths[-1] // 2)
+    return tuple(reversed(lengths))
+
+  def rows(self, length: int) -> int:
+    """Rows of a whole batch."""
+    return max(1, self.batch_tokens // length)
+
+  def tail_rows(self, number: int) -> int:
+    """Rows of the batch that holds the last `number` rows of the longest length."""
+    rows = self.rows(self.length)
+    while rows // _TAIL >= number:
+      rows //= _TAIL
+    return rows
+
+  def segments(self, length: int) -> int:
+    """S of a row."""
+    return max(1, length // SEGMENT_TOKENS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """Documents on their way to being rated. Segment ids `document_ids_BxS` count chunks.
+
+  tokens: int32 [N] of the texts. first: int64 [N + 1], the first chunk of each document.
+  weights: int64 [C], predicted tokens of each chunk.
+  """
+
+  batches: list[Batch]
+  tokens: np.ndarray
+  first: np.ndarray
+  weights: np.ndarray
+
+  @property
+  def padding(self) -> float:
+    """Share of the batches' tokens that are padding."""
+    total = sum(batch.segment_ids_BxL.size for batch in self.batches)
+    used = sum(np.count_nonzero(batch.segment_ids_BxL) for batch in self.batches)
+    return 1.0 - used / total if total else 0.0
 
 
 def rate_documents(
-  texts: Iterable[str],
+  texts: Sequence[str],
   tokenizer: Tokenizer,
   rate: Rate,
-  length: int,
-  rows: int = 32,
+  shapes: RowShapes,
+  pooling: Pooling = "mean",
   progress: bool = False,
+  in_flight: int = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Ratings float32 [N] and lengths in tokens int32 [N] of texts; see `stream_ratings`."""
-  bar = tqdm(texts, desc="rating", unit=" documents", disable=not progress)
-  pairs = list(stream_ratings(bar, tokenizer, rate, length, rows))
-  return (
-    np.array([rating for rating, _ in pairs], np.float32),
-    np.array([tokens for _, tokens in pairs], np.int32),
+  """(ratings float32 [N], tokens int32 [N]) of texts, block by block; see `rate_prepared`."""
+  rated = [(np.zeros(0, np.float32), np.zeros(0, np.int32))]
+  with tqdm(total=len(texts), desc="rating", unit=" documents", disable=not progress) as bar:
+    for block in blocks(texts, len):
+      prepared = prepare_documents(block, tokenizer, shapes)
+      rated.append(rate_prepared(prepared, rate, pooling, in_flight))
+      bar.update(len(block))
+  ratings, tokens = zip(*rated, strict=True)
+  return np.concatenate(ratings), np.concatenate(tokens)
+
+
+def prepare_documents(texts: Sequence[str], tokenizer: Tokenizer, shapes: RowShapes) -> Prepared:
+  """Tokenises texts, cuts them into chunks of at most `shapes.length`, and packs these."""
+  encoded = [tokenizer.encode(text) for text in texts]
+  pieces = [cut(tokens, tokenizer.separator_id, shapes.length, 0) for tokens in encoded]
+  chunks = [chunk._replace(document=i) for i, chunk in enumerate(itertools.chain(*pieces))]
+  return Prepared(
+    batches=list(pack(chunks, shapes)),
+    tokens=np.array([len(tokens) for tokens in encoded], np.int32),
+    first=np.cumsum([0, *map(len, pieces)]),
+    weights=np.array([len(chunk.tokens) - 1 for chunk in chunks], np.int64),
   )
 
 
-def stream_ratings(
-  texts: Iterable[str], tokenizer: Tokenizer, rate: Rate, length: int, rows: int = 32
-) -> Iterator[tuple[float, int]]:
-  """Yields (rating, tokens) of each text in order; memory holds a few batches' worth of documents.
+def rate_prepared(
+  prepared: Prepared, rate: Rate, pooling: Pooling = "mean", in_flight: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+  """(ratings float32 [N], tokens int32 [N]); a text without tokens has rating NaN.
 
-  A document is cut into chunks of at most `length` tokens, as for training, and every batch has the
-  one shape [rows, length]. Its rating is the mean of its chunks', weighted by their predicted
-  tokens; an empty text has rating NaN and 0 tokens. Tokens are the text's, without separators.
-  Raises ValueError where `rate` returns another shape than [rows, 1].
+  in_flight: batches started before the first is waited for.
+  Raises ValueError where `rate` returns another shape than the batch's BxS.
   """
-  require(rows >= 1, f"rows is {rows}; give 1 or more")
-  buckets = {length: _Bucket(length, rows, rate)}
-  waiting: collections.deque[_Document] = collections.deque()
-  for number, text in enumerate(texts):
-    tokens = tokenizer.encode(text)
-    size = len(text.encode("utf-8", "replace"))
-    chunks = cut(tokens, tokenizer.separator_id, length, size, document=number)
-    document = _Document(len(tokens), len(chunks))
-    waiting.append(document)
-    for chunk in chunks:
-      # The one place that chooses: with more buckets, the shortest row that the chunk fits in.
-      buckets[length].add(document, chunk)
-    yield from _finished(waiting)
-  for bucket in buckets.values():
-    bucket.flush()
-  yield from _finished(waiting)
+  ratings_C = np.zeros(len(prepared.weights))
+  started: collections.deque[tuple[Batch, Any]] = collections.deque()
+
+  def collect() -> None:
+    batch, ratings = started.popleft()
+    ratings_BxS = np.asarray(ratings, np.float64)
+    chunks_BxS = batch.document_ids_BxS
+    if ratings_BxS.shape != chunks_BxS.shape:
+      raise ValueError(f"rate returned shape {ratings_BxS.shape}, expected {chunks_BxS.shape}")
+    ratings_C[chunks_BxS[chunks_BxS >= 0]] = ratings_BxS[chunks_BxS >= 0]
+
+  for batch in prepared.batches:
+    if len(started) >= in_flight:
+      collect()
+    started.append((batch, rate(batch)))
+  while started:
+    collect()
+  return _pooled(ratings_C, prepared, pooling).astype(np.float32), prepared.tokens
 
 
-class _Bucket:
-  """Gathers chunks for rows of one length and rates them a batch at a time."""
-
-  def __init__(self, length: int, rows: int, rate: Rate):
-    self._length, self._rows, self._rate = length, rows, rate
-    self._pending: list[tuple[_Document, Chunk]] = []
-    self._rated: collections.deque[tuple[list[tuple[_Document, Chunk]], Any]] = collections.deque()
-
-  def add(self, document: _Document, chunk: Chunk) -> None:
-    self._pending.append((document, chunk))
-    if len(self._pending) == self._rows:
-      self._start()
-    while len(self._rated) >= IN_FLIGHT:
-      self._collect()
-
-  def flush(self) -> None:
-    """Rates what is pending, the batch filled with empty rows, and reads all ratings."""
-    if self._pending:
-      self._start()
-    while self._rated:
-      self._collect()
-
-  def _start(self) -> None:
-    batch = assemble([[chunk] for _, chunk in self._pending], self._rows, self._length, 1)
-    self._rated.append((self._pending, self._rate(batch)))
-    self._pending = []
-
-  def _collect(self) -> None:
-    owners, ratings = self._rated.popleft()
-    ratings_Bx1 = np.asarray(ratings, np.float64)
-    if ratings_Bx1.shape != (self._rows, 1):
-      raise ValueError(f"rate returned shape {ratings_Bx1.shape}, expected {(self._rows, 1)}")
-    for (document, chunk), rating in zip(owners, ratings_Bx1[: len(owners), 0], strict=True):
-      predicted = len(chunk.tokens) - 1
-      document.weighted += float(rating) * predicted
-      document.weight += predicted
-      document.missing -= 1
+def _pooled(ratings_C: np.ndarray, prepared: Prepared, pooling: Pooling) -> np.ndarray:
+  """float64 [N]."""
+  pooled = np.full(len(prepared.tokens), np.nan)
+  some = np.flatnonzero(prepared.tokens > 0)
+  starts, ends = prepared.first[some], prepared.first[some + 1]
+  if not len(some):
+    return pooled
+  if pooling == "mean":
+    weights_C = prepared.weights
+    sums = np.add.reduceat(ratings_C * weights_C, starts)
+    pooled[some] = sums / np.add.reduceat(weights_C, starts)
+  elif pooling in ("max", "min"):
+    reduce = np.maximum if pooling == "max" else np.minimum
+    pooled[some] = reduce.reduceat(ratings_C, starts)
+  else:
+    pooled[some] = ratings_C[starts if pooling == "first" else ends - 1]
+  return pooled
 
 
-def _finished(waiting: collections.deque[_Document]) -> Iterator[tuple[float, int]]:
-  """Takes documents from the front while they are complete, so that order is kept."""
-  while waiting and waiting[0].missing == 0:
-    document = waiting.popleft()
-    rating = document.weighted / document.weight if document.weight else float("nan")
-    yield rating, document.tokens
+def pack(chunks: Sequence[Chunk], shapes: RowShapes) -> Iterator[Batch]:
+  """Batches that hold each chunk once; a function of the chunks' sizes and order alone.
+
+  Rows that do not make up a whole batch of their length are joined in pairs into longer rows, so
+  that one batch alone, the last, is incomplete.
+  """
+  rows = fill_rows(chunks, shapes)
+  for short, long in itertools.pairwise(shapes.lengths):
+    whole = len(rows[short]) // shapes.rows(short) * shapes.rows(short)
+    rest = rows[short][whole:]
+    rows[long] += [list(itertools.chain(*rest[i : i + 2])) for i in range(0, len(rest), 2)]
+    yield from _batches(rows[short][:whole], short, shapes)
+  yield from _batches(rows[shapes.length], shapes.length, shapes)
+
+
+def fill_rows(chunks: Sequence[Chunk], shapes: RowShapes) -> dict[int, list[list[Chunk]]]:
+  """Rows by length. The largest chunk left opens a row, the largest that fit fill it."""
+  waiting = sorted(chunks, key=lambda chunk: len(chunk.tokens))
+  sizes = [len(chunk.tokens) for chunk in waiting]
+  rows: dict[int, list[list[Chunk]]] = {length: [] for length in shapes.lengths}
+  while waiting:
+    free = length = shapes.lengths[bisect.bisect_left(shapes.lengths, sizes[-1])]
+    row: list[Chunk] = []
+    while len(row) < shapes.segments(length) and (at := bisect.bisect_right(sizes, free)):
+      free -= sizes.pop(at - 1)
+      row.append(waiting.pop(at - 1))
+    rows[length].append(row)
+  return rows
+
+
+def _batches(rows: list[list[Chunk]], length: int, shapes: RowShapes) -> Iterator[Batch]:
+  for start in range(0, len(rows), shapes.rows(length)):
+    part = rows[start : start + shapes.rows(length)]
+    number = shapes.rows(length) if length < shapes.length else shapes.tail_rows(len(part))
+    yield assemble(part, number, length, shapes.segments(length))

@@ -2,22 +2,29 @@
 
 A scorer may have more methods than the protocol asks for; they are used where they are there:
 
-    fit(pool, target)                    iterables of texts; called by whoever owns the pool, not by
-    `score` score_with_tokens(texts)             (ratings, tokens): how many tokens each text has
-    score_documents(ids, texts)          for scorers that depend on the id
+    fit(pool, target)           iterables of texts; called by whoever owns the pool, not by `score`
+    score_with_tokens(texts)    (ratings, tokens): how many tokens each text has
+    score_documents(ids, texts) for scorers that depend on the id
+    prepare(texts)              work that needs no accelerator, done ahead in another thread;
+    rate_prepared(prepared)     (ratings, tokens) of what it returned
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+Rated = tuple[np.ndarray, np.ndarray | None]
+"""(ratings float32[N], tokens int32[N] or None where the scorer counts none)."""
 
 
 class Scorer(Protocol):
   """name: what it is called in run folders. fingerprint: changes whenever its ratings would.
 
   score(texts) -> float32[N], larger is better. The rating of a text may depend on the texts beside
-  it only in the last bits (padding); NaN means that the text cannot be rated.
+  it only in the last bits (padding); NaN means that the text cannot be rated. It must pickle, to be
+  sent to other processes.
   """
 
   name: str
@@ -34,22 +41,32 @@ def describe(scorer: Any) -> dict[str, str]:
   }
 
 
-def rate(
-  scorer: Any, ids: Sequence[str], texts: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray | None]:
-  """(ratings float32[N], tokens int32[N] or None) by the richest method that the scorer has.
+def prepare(scorer: Any, ids: Sequence[str], texts: Sequence[str]) -> Callable[[], Rated]:
+  """Does what can be done ahead; the returned function rates, by the richest method there is.
 
-  Raises ValueError where the scorer returns another number of ratings: a fault of the scorer's.
+  It raises ValueError where the scorer returns another number of ratings: a fault of the scorer's.
   """
+  prepared = scorer.prepare(texts) if hasattr(scorer, "prepare") else None
+  return functools.partial(_rate, scorer, ids, texts, prepared)
+
+
+def rate(scorer: Any, ids: Sequence[str], texts: Sequence[str]) -> Rated:
+  """Both at once."""
+  return prepare(scorer, ids, texts)()
+
+
+def _rate(scorer: Any, ids: Sequence[str], texts: Sequence[str], prepared: Any) -> Rated:
   tokens = None
-  if hasattr(scorer, "score_documents"):
+  if prepared is not None:
+    ratings, tokens = scorer.rate_prepared(prepared)
+  elif hasattr(scorer, "score_documents"):
     ratings = scorer.score_documents(ids, texts)
   elif hasattr(scorer, "score_with_tokens"):
     ratings, tokens = scorer.score_with_tokens(texts)
-    tokens = np.asarray(tokens, np.int32)
   else:
     ratings = scorer.score(texts)
   ratings = np.asarray(ratings, np.float32)
+  tokens = None if tokens is None else np.asarray(tokens, np.int32)
   for name, values in (("ratings", ratings), ("tokens", tokens)):
     if values is not None and values.shape != (len(texts),):
       raise ValueError(

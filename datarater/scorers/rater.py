@@ -1,24 +1,35 @@
 """A trained rater, loaded from its folder: the scorer that this project exists for."""
 
+import dataclasses
+import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from datarater.config import DataConfig, TokenizerConfig, require
-from datarater.data.documents import rate_documents
+from datarater.config import DataConfig, RatingConfig, TokenizerConfig, require
+from datarater.data.documents import (
+  Prepared,
+  Rate,
+  RowShapes,
+  prepare_documents,
+  rate_documents,
+  rate_prepared,
+)
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
 from datarater.models.rater import rate_fn
 from datarater.runtime.artifact import RaterFiles, read_rater
 from datarater.types import Batch
 
-ROWS = 32
-"""Rows rated at once."""
+IN_FLIGHT = 2
+"""Batches that wait on each device, so that it never does."""
 
 
 class Rater:
-  """Rates texts or batches; larger is better. Made by `load_rater`.
+  """Rates texts or batches; larger is better. Made by `load_rater`; pickles as its folder's name.
 
   config: what was saved with it. cdf: of its ratings on the pool it was trained on.
   name, fingerprint: as every scorer has them (`scorers.base`).
@@ -26,18 +37,29 @@ class Rater:
 
   name = "rater"
 
-  def __init__(self, files: RaterFiles, tokenizer: Tokenizer):
-    self.config, self.cdf, self.fingerprint = files.config, files.cdf, files.fingerprint
+  def __init__(self, files: RaterFiles, tokenizer: Tokenizer, folder: Path, rating: RatingConfig):
+    self.config, self.cdf = files.config, files.cdf
     self.tokenizer = tokenizer
-    self._eta = jax.tree.map(jax.numpy.asarray, files.eta)
+    self._folder, self._rating = folder, rating
+    changed = dataclasses.asdict(rating)
+    default = dataclasses.asdict(RatingConfig())
+    changed = {key: value for key, value in changed.items() if value != default[key]}
+    self.fingerprint = files.fingerprint + (f" {json.dumps(changed)}" if changed else "")
+    self.shapes = RowShapes(files.config.length, rating.batch_tokens)
+    self._devices = jax.local_devices()
+    self._etas = [jax.device_put(files.eta, device) for device in self._devices]
     c = files.config
-    self._rate_rows = jax.jit(rate_fn(c.model, c.vocab_size, "sequence"))
-    self._rate_datapoints = jax.jit(rate_fn(c.model, c.vocab_size, c.datapoint))
+    model = dataclasses.replace(c.model, dtype=rating.dtype or c.model.dtype)
+    self._rate_documents = jax.jit(rate_fn(model, c.vocab_size, "document"))
+    self._rate_datapoints = jax.jit(rate_fn(model, c.vocab_size, c.datapoint))
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    return load_rater, (self._folder, self._rating)
 
   def rate(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
     """Ratings float32 [N] of texts of any length; NaN for an empty one.
 
-    A text longer than a row is rated in chunks and averaged by tokens.
+    A text longer than a row is rated in chunks, pooled as the rating config says.
     """
     return self.score_with_tokens(texts, progress)[0]
 
@@ -52,15 +74,24 @@ class Rater:
     return rate_documents(
       texts,
       self.tokenizer,
-      lambda batch: self._rate_rows(self._eta, batch),
-      self.config.length,
-      ROWS,
+      self._on_devices(),
+      self.shapes,
+      self._rating.pooling,
       progress,
+      self._in_flight,
     )
+
+  def prepare(self, texts: Sequence[str]) -> Prepared:
+    """What can be done before a device is free: tokenised, cut and packed."""
+    return prepare_documents(texts, self.tokenizer, self.shapes)
+
+  def rate_prepared(self, prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
+    """(ratings float32 [N], tokens int32 [N]) of what `prepare` made; on all local devices."""
+    return rate_prepared(prepared, self._on_devices(), self._rating.pooling, self._in_flight)
 
   def rate_batch(self, batch: Batch) -> jax.Array:
     """Ratings BxD of packed rows, D as the rater was trained: for online selection."""
-    return self._rate_datapoints(self._eta, batch)
+    return self._rate_datapoints(self._etas[0], batch)
 
   def require_same_tokens(self, data: DataConfig, tokenizer: Tokenizer) -> None:
     """Raises InputError unless batches of `data` and `tokenizer` are like those it trained on."""
@@ -76,19 +107,35 @@ class Rater:
       f"{self.config.datapoint!r}; give the same",
     )
 
+  @property
+  def _in_flight(self) -> int:
+    return IN_FLIGHT * len(self._devices)
 
-def load_rater(path: str | Path) -> Rater:
+  def _on_devices(self) -> Rate:
+    """Batches go to the devices in turn, each whole, so that their number changes no bit."""
+    turns = itertools.cycle(range(len(self._devices)))
+
+    def rate(batch: Batch) -> jax.Array:
+      turn = next(turns)
+      return self._rate_documents(self._etas[turn], jax.device_put(batch, self._devices[turn]))
+
+    return rate
+
+
+def load_rater(path: str | Path, rating: RatingConfig = RatingConfig()) -> Rater:
   """Loads a rater folder.
 
-  Raises InputError if it is missing, half written, damaged, or of a newer version.
+  rating: how it rates whole documents. Raises InputError if the folder is missing, half written,
+  damaged, or of a newer version.
 
   >>> rater = datarater.load_rater("runs/demo/rater")  # doctest: +SKIP
   >>> rater.rate(["Some text.", "Some more."]).shape  # doctest: +SKIP
   (2,)
   """
+  folder = Path(path).absolute()
   files = read_rater(path)
   config = files.config
-  file = str(Path(path) / config.tokenizer.path) if config.tokenizer.path else ""
+  file = str(folder / config.tokenizer.path) if config.tokenizer.path else ""
   tokenizer = load_tokenizer(TokenizerConfig(config.tokenizer.kind, file))
   require(
     tokenizer.vocab_size == config.vocab_size
@@ -96,4 +143,4 @@ def load_rater(path: str | Path) -> Rater:
     f"rater {str(path)!r} was trained with a vocabulary of {config.vocab_size} tokens, but its "
     f"tokenizer has {tokenizer.vocab_size} or differs; copy the folder again, whole",
   )
-  return Rater(files, tokenizer)
+  return Rater(files, tokenizer, folder, rating)

@@ -1,14 +1,18 @@
 """A rater rates texts of any length the same, whatever is rated beside them."""
 
 import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 import types
 
 import jax
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, InputError, ModelConfig, TokenizerConfig
+from datarater.config import DataConfig, InputError, ModelConfig, RatingConfig, TokenizerConfig
 from datarater.data.packing import assemble, cut
 from datarater.data.tokenizers import load_tokenizer
 from datarater.models.rater import init_rater, rate_fn
@@ -68,7 +72,7 @@ def test_a_long_text_is_the_token_mean_of_its_chunks(rater):
   rate = rate_fn(MODEL, 257, "sequence")
   text = "".join(pieces)
   chunks = cut(tokenizer.encode(text), tokenizer.separator_id, LENGTH, len(text))
-  ratings = [float(rate(rater._eta, assemble([[c]], 1, LENGTH, 1))[0, 0]) for c in chunks]
+  ratings = [float(rate(rater._etas[0], assemble([[c]], 1, LENGTH, 1))[0, 0]) for c in chunks]
   sizes = [len(c.tokens) - 1 for c in chunks]
   assert len(chunks) == 3
   np.testing.assert_allclose(whole, np.average(ratings, weights=sizes), atol=1e-5)
@@ -111,3 +115,33 @@ def test_batches_are_rated_as_they_were_in_training(rater):
   assert ratings.shape == (1, 3)
   np.testing.assert_allclose(ratings[0, :2], rater.rate(texts), atol=1e-5)
   assert ratings[0, 2] == 0
+
+
+def test_a_rater_goes_to_another_process_as_the_name_of_its_folder(folder):
+  rater = load_rater(folder, RatingConfig(pooling="max", batch_tokens=256))
+  sent = pickle.dumps(rater)
+  assert len(sent) < 1000
+  copy = pickle.loads(sent)
+  np.testing.assert_array_equal(copy.rate(TEXTS), rater.rate(TEXTS))
+  assert copy.fingerprint == rater.fingerprint
+
+
+def test_the_way_of_rating_is_part_of_the_fingerprint(folder, rater):
+  half = load_rater(folder, RatingConfig(dtype="bfloat16"))
+  assert half.fingerprint == rater.fingerprint + ' {"dtype": "bfloat16"}'
+  assert not np.array_equal(half.rate(TEXTS), rater.rate(TEXTS))
+  np.testing.assert_allclose(half.rate(TEXTS), rater.rate(TEXTS), atol=0.1)
+  assert load_rater(folder, RatingConfig(pooling="first")).rate(TEXTS)[1] != rater.rate(TEXTS)[1]
+
+
+def test_more_devices_change_no_bit(folder, rater):
+  code = (
+    "import jax, json, sys; from datarater.scorers.rater import load_rater; "
+    "assert len(jax.local_devices()) == 3; "
+    "print(json.dumps(load_rater(sys.argv[1]).rate(json.loads(sys.argv[2])).tolist()))"
+  )
+  texts = [f"{text} {i}" for i in range(300) for text in TEXTS]
+  environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+  command = [sys.executable, "-c", code, str(folder), json.dumps(texts)]
+  run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+  assert json.loads(run.stdout) == rater.rate(texts).tolist()
