@@ -1,11 +1,14 @@
 """A run's folder: its config, refused when it differs, and a lock against two runs at once."""
 
 import contextlib
+import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
+from upath import UPath
 
 from datarater.config import InputError
 from datarater.config_io import differences, to_json
@@ -31,14 +34,35 @@ def locked(folder: Path) -> Iterator[None]:
   """Makes `folder` and holds it against other processes; InputError if one is at work in it."""
   with explained(folder):
     folder.mkdir(parents=True, exist_ok=True)
-  lock = filelock.FileLock(folder / ".lock")
   try:
-    with explained(folder):
-      lock.acquire(timeout=0)
+    with _lock(folder / ".lock", timeout=0):
+      yield
   except filelock.Timeout as error:
     raise InputError(
       f"folder {str(folder)!r} is in use by another process; wait for it or name another"
     ) from error
+
+
+@contextlib.contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+  """Waits until no other process is in here with this path, a file that is made for it.
+
+  What a killed process held is free at once.
+  """
+  with explained(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+  with _lock(path, timeout=-1):
+    yield
+
+
+@contextlib.contextmanager
+def _lock(path: Path, timeout: float) -> Iterator[None]:
+  if isinstance(path, UPath):  # stores have no locks: processes of this machine exclude each other
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:24]
+    path = Path(tempfile.gettempdir()) / f"datarater-{digest}.lock"
+  lock = filelock.FileLock(path)
+  with explained(path):
+    lock.acquire(timeout=timeout)
   try:
     yield
   finally:
