@@ -11,7 +11,14 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from datarater.config import DivergedError, InputError, MetaTrainConfig, TrainConfig, require
+from datarater.config import (
+  DivergedError,
+  InputError,
+  MetaTrainConfig,
+  TrainConfig,
+  WorkerDiedError,
+  require,
+)
 from datarater.config_io import load_config_file
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -277,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     print("datarater: interrupted; the same command goes on from here", file=sys.stderr)
     return INTERRUPTED
-  except DivergedError as error:
+  except (DivergedError, WorkerDiedError) as error:
     print(f"datarater: {error}", file=sys.stderr)
     return FAILED
   except Exception:

@@ -22,6 +22,10 @@ class DivergedError(RuntimeError):
   """Training gave nothing finite for too long: the run failed, its input was fine; exit code 1."""
 
 
+class WorkerDiedError(RuntimeError):
+  """A worker process was killed from outside: the same command goes on; exit code 1."""
+
+
 def require(holds: bool, message: str) -> None:
   """Raises InputError(message) unless `holds`."""
   if not holds:
