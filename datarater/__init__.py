@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from datarater.config import InputError
 
 if TYPE_CHECKING:
-  from datarater.curation.run import score, select
+  from datarater.curation.run import select
+  from datarater.curation.score import score
   from datarater.evaluation.arm import train_lm
   from datarater.meta.trainer import meta_train
   from datarater.scorers.rater import Rater, load_rater
@@ -24,7 +25,7 @@ _HOMES = {
   "Rater": "scorers.rater",
   "load_rater": "scorers.rater",
   "meta_train": "meta.trainer",
-  "score": "curation.run",
+  "score": "curation.score",
   "select": "curation.run",
   "train_lm": "evaluation.arm",
 }

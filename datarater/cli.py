@@ -13,8 +13,11 @@ from tyro.conf import Positional, arg
 
 from datarater.config import (
   DivergedError,
+  EngineName,
   InputError,
   MetaTrainConfig,
+  RatingConfig,
+  ScoreConfig,
   TrainConfig,
   WorkerDiedError,
   require,
@@ -90,42 +93,66 @@ def data_prepare(
 
 
 def score(
-  rater: Path,
   input: tuple[str, ...],
-  output: Path,
-  text_key: str = "text",
-  id_key: str = "id",
-  domain_key: str = "domain",
+  output: str,
+  rater: tuple[str, ...] = (),
+  control: bool = False,
+  engine: EngineName = "local",
+  workers: int | None = None,
   limit: int | None = None,
   quiet: bool = False,
+  config: Annotated[ScoreConfig, arg(name="")] = ScoreConfig(),
+  rating: Annotated[RatingConfig, arg(name="")] = RatingConfig(),
 ) -> None:
   """Rates every document of a corpus; writes ratings as parquet side files by document id.
 
-  The corpus stays as it is. The same command again skips the shards that are done.
+  The corpus stays as it is. The same command again goes on where it was stopped.
 
   Args:
-    rater: Folder of a trained rater (the rater/ of a run).
-    input: Files or globs: .jsonl (also .gz, .zst, .xz), .parquet, .txt.
-    output: Folder of the ratings.
-    text_key: Field of the text; dots lead into nested objects.
-    id_key: Field of the id; where it is missing, the id comes from the text.
-    domain_key: Field of the domain.
+    input: Files, globs or URLs: .jsonl (also .gz, .zst, .xz), .parquet, .array_record, .txt.
+    output: Folder of the ratings, or a URL.
+    rater: Folder of a trained rater (the rater/ of a run); several as NAME=FOLDER, rated in one pass.
+    control: Rate at random as well (or alone), to thin at random by.
+    engine: `local`, this machine, or `ray`, the cluster that RAY_ADDRESS names.
+    workers: Processes, each with a rater of its own (default: local 1; ray one a GPU or CPU).
     limit: Rate only so many records, for a trial.
-    quiet: No progress bars, no table.
+    quiet: No progress bar, no table.
+    config: How the corpus is read and what is written.
+    rating: How documents are rated.
   """
-  from datarater.curation.run import score as run
+  from datarater.curation.engines import engine_of
+  from datarater.curation.score import score as run
+  from datarater.scorers.random import RandomScorer
   from datarater.scorers.rater import load_rater
 
+  scorers: dict[str, Any] = {
+    name: load_rater(path, rating) for name, path in _named(rater, "rater").items()
+  }
+  scorers |= {"random": RandomScorer()} if control else {}
+  require(bool(scorers), "no rater is given; give --rater FOLDER, or --control alone")
+  spread = engine != "local" or (workers or 1) > 1
   run(
-    load_rater(rater),
+    scorers,
     input,
     output,
-    text_key=text_key,
-    id_key=id_key,
-    domain_key=domain_key,
+    config,
+    engine=engine_of(engine, workers) if spread else None,
     limit=limit,
     quiet=quiet,
   )
+
+
+def _named(values: Sequence[str], default: str) -> dict[str, str]:
+  """NAME=VALUE pairs; a single VALUE needs no name."""
+  if len(values) == 1 and "=" not in values[0]:
+    return {default: values[0]}
+  pairs = [tuple(value.partition("=")[::2]) for value in values]
+  names = [name for name, value in pairs if value]
+  require(
+    len(set(names)) == len(values),
+    f"{default} {' '.join(values)!r}; give several as NAME=FOLDER, each name once",
+  )
+  return dict(pairs)
 
 
 def select(

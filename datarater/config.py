@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 SPLITS = ("inner", "outer", "lm", "validation", "test")
 TARGET_SPLITS = ("outer", "validation", "test")
+EngineName = Literal["local", "ray"]
+"""Where the work on a corpus is done; see `curation.engines`."""
 
 
 class InputError(Exception):

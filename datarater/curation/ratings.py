@@ -1,8 +1,11 @@
 """Ratings are data: side files in Parquet beside the corpus, one a shard, each whole or absent.
 
-    DIR/run.json                 scorer, settings, inputs, schema version
-    DIR/ratings/SHARD.parquet    id, shard, row, rating, tokens, domain, flags; a row a document
+    DIR/run.json                 scorers, settings, inputs, schema version
+    DIR/ratings/SHARD.parquet    id, shard, row, rating, tokens, domain, flags; a row a document;
+                                 and what was asked for: rating_NAME, digest, minhash, signal_NAME
     DIR/rejected/SHARD.jsonl     what could not be read: row, reason, and the raw text
+    DIR/progress/                unfinished shards, block by block; gone when all are done
+    DIR/ratings_cdf.json         the distribution of each column of ratings
     DIR/stats.json               counts; written last, so its presence says that scoring is complete
 
 A side file carries the counts of its shard as metadata (`datarater`, JSON).
@@ -10,8 +13,9 @@ A side file carries the counts of its shard as metadata (`datarater`, JSON).
 
 import contextlib
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +24,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datarater.config import InputError, require
-from datarater.data.formats import Numbering, id_base
+from datarater.data.fingerprints import DIGEST_BYTES, PERMUTATIONS
+from datarater.data.formats import id_base
 from datarater.data.formats.records import FLAG_REPEATED
+from datarater.data.signals import SIGNALS
 from datarater.runtime.atomic import atomic_path, explained, read_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RUN, STATS, REJECTED, SIDE = "run.json", "stats.json", "rejected", "ratings"
+CDF = "ratings_cdf.json"
+RATING, SIGNAL = "rating", "signal_"
+DIGEST, MINHASH = "digest", "minhash"
 SCHEMA = pa.schema(
   [
     ("id", pa.string()),
@@ -60,6 +69,24 @@ class Ratings:
   domain: np.ndarray
 
 
+def rating_column(name: str) -> str:
+  """The column of a further scorer; that of the first is `rating`."""
+  return f"{RATING}_{name}"
+
+
+def side_schema(more_scorers: Sequence[str], signals: bool, fingerprints: bool) -> pa.Schema:
+  """Columns of a side file; more_scorers: names of those beside the first."""
+  fields = [pa.field(rating_column(name), pa.float32()) for name in more_scorers]
+  if fingerprints:
+    fields += [
+      pa.field(DIGEST, pa.binary(DIGEST_BYTES)),
+      pa.field(MINHASH, pa.binary(4 * PERMUTATIONS)),
+    ]
+  if signals:
+    fields += [pa.field(SIGNAL + name, pa.float32()) for name in SIGNALS]
+  return pa.schema([*SCHEMA, *fields])
+
+
 def side_path(folder: Path, shard: str) -> Path:
   """Where the ratings of a shard are."""
   return Path(folder) / SIDE / f"{shard}.parquet"
@@ -76,7 +103,11 @@ class SideWriter:
 
   def add(self, **columns: Any) -> None:
     """One value a document for each column of the schema."""
-    self._pending.append(pa.table(columns, schema=self._schema))
+    self.add_table(pa.table(columns, schema=self._schema))
+
+  def add_table(self, table: pa.Table) -> None:
+    """Rows of the schema."""
+    self._pending.append(table)
     if sum(table.num_rows for table in self._pending) >= _GROUP_ROWS:
       self._flush()
 
@@ -103,14 +134,14 @@ def open_side_file(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[SideWrite
 def read_side_file(path: Path) -> tuple[pa.Table, dict[str, Any]]:
   """(rows, counts of the shard); a missing or foreign file raises InputError."""
   # Not read_table: it takes a folder called `a=b` in the path for a column.
-  with _side_errors(path), pq.ParquetFile(path) as file:
+  with _side_errors(path), path.open("rb") as stream, pq.ParquetFile(stream) as file:
     return file.read(), json.loads(file.metadata.metadata[_METADATA])
 
 
 def read_side_stats(path: Path) -> dict[str, Any]:
   """The counts of the shard alone."""
-  with _side_errors(path):
-    return json.loads(pq.read_metadata(path).metadata[_METADATA])
+  with _side_errors(path), path.open("rb") as stream:
+    return json.loads(pq.read_metadata(stream).metadata[_METADATA])
 
 
 @contextlib.contextmanager
@@ -170,38 +201,77 @@ def read_ratings(folder: Path) -> Ratings:
 
 
 def make_ids_unique(folder: Path, names: Sequence[str]) -> None:
-  """Numbers ids through all shards in order; each shard had numbered its own.
+  """Numbers ids that several documents share, in the order of shards and rows.
 
-  It starts from the ids' bases, so doing it again, or the rest of it after a kill, changes nothing
-  more.
+  The first with an id keeps it, the next ones become `id~1`, `id~2`, flagged; equal texts without
+  ids become `hash-0`, `hash-1`. It starts from what the ids were at first, so doing it again, or the
+  rest of it after a kill, changes nothing more. Memory: 8 bytes a document, twice.
   """
   paths = [side_path(folder, name) for name in names]
-  if _all_differ(paths):  # then numbering through all would give the same names
-    return
-  numbering = Numbering()
-  for path in paths:
-    table, stats = read_side_file(path)
-    old_ids, old_flags = table["id"].to_pylist(), table["flags"].to_pylist()
-    ids, flags = [], []
-    for name, marks in zip(old_ids, old_flags, strict=True):
-      base, derived = id_base(name, marks)
-      new, changed = (numbering.derived(base), False) if derived else numbering.given(base)
-      others = [mark for mark in marks if mark != FLAG_REPEATED]
-      ids.append(new)
-      flags.append([FLAG_REPEATED, *others] if changed else others)
-    if ids != old_ids:
-      columns = {column: table[column] for column in SCHEMA.names} | {"id": ids, "flags": flags}
-      with open_side_file(path) as writer:
-        writer.add(**columns)
-        writer.finish(stats)
+  hashes = [_hashes([first for first, _ in _first_names(path)]) for path in paths]
+  every = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.uint64)
+  shared = np.unique(every[1:][every[1:] == every[:-1]])
+  taken: set[str] = set()
+  following: dict[str, int] = {}
+
+  def free(name: str) -> bool:
+    if name in taken:
+      return False
+    (value,) = _hashes([name])
+    at = np.searchsorted(every, value)
+    return at == len(every) or every[at] != value
+
+  def unique(first: str, derived: bool) -> str:
+    if first not in taken:
+      taken.add(first)
+      return first
+    stem = first.removesuffix("0") if derived else f"{first}~"
+    number = following.get(stem, 1)
+    while not free(f"{stem}{number}"):
+      number += 1
+    following[stem] = number + 1
+    taken.add(f"{stem}{number}")
+    return f"{stem}{number}"
+
+  for path, values in zip(paths, hashes, strict=True):
+    rows = np.flatnonzero(np.isin(values, shared))
+    if len(rows):
+      _rename(path, {int(row) for row in rows}, unique)
 
 
-def _all_differ(paths: Sequence[Path]) -> bool:
-  """Whether no id is given twice, by 64-bit hashes; two ids of one hash only cost the long way."""
-  hashes = []
-  for path in paths:
-    with _side_errors(path), pq.ParquetFile(path) as file:
-      ids = file.read(["id"])["id"].to_pylist()
-    hashes.append(np.fromiter((hash(name) for name in ids), np.int64, len(ids)))
-  every = np.concatenate(hashes) if hashes else np.zeros(0, np.int64)
-  return len(np.unique(every)) == len(every)
+def _rename(path: Path, rows: set[int], unique: Callable[[str, bool], str]) -> None:
+  """Gives these rows of a side file the ids that `unique` makes of their first ones."""
+  table, stats = read_side_file(path)
+  ids, flags = table["id"].to_pylist(), table["flags"].to_pylist()
+  changed = False
+  for row, (first, derived) in enumerate(_first_names(path)):
+    if row not in rows:
+      continue
+    new = unique(first, derived)
+    changed |= new != ids[row]
+    ids[row] = new
+    others = [mark for mark in flags[row] if mark != FLAG_REPEATED]
+    flags[row] = others if derived or new == first else [FLAG_REPEATED, *others]
+  if changed:
+    columns = {column: table[column] for column in table.schema.names}
+    columns |= {"id": ids, "flags": flags}
+    with open_side_file(path, table.schema) as writer:
+      writer.add(**columns)
+      writer.finish(stats)
+
+
+def _first_names(path: Path) -> Iterator[tuple[str, bool]]:
+  """(the id before it was made unique, whether it comes from the text) of each row."""
+  with _side_errors(path), path.open("rb") as stream, pq.ParquetFile(stream) as file:
+    for batch in file.iter_batches(_GROUP_ROWS, columns=["id", "flags"]):
+      for name, marks in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        if not marks:
+          yield name, False
+        else:
+          base, derived = id_base(name, marks)
+          yield f"{base}-0" if derived else base, derived
+
+
+def _hashes(names: Sequence[str]) -> np.ndarray:
+  digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+  return np.frombuffer(b"".join(digests), np.uint64)

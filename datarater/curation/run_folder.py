@@ -4,8 +4,11 @@
 message names the difference.
 """
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,13 @@ from datarater.config import InputError, require
 from datarater.config_io import differences
 from datarater.data.formats import Shard, fingerprint
 from datarater.runtime.atomic import read_json, write_json
+from datarater.runtime.run_folder import exclusively
 
 RUN = "run.json"
+PROGRESS = "progress"
+"""Folder of what unfinished shards have come to; gone when the run is done."""
+
+_POLL_SECONDS = 0.5
 _MOST_DIFFERENCES = 5
 
 
@@ -64,12 +72,69 @@ def shortened(changed: Sequence[str]) -> str:
   return "; ".join(changed[:_MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
 
 
+def shard_lock(output: Path, shard: str) -> AbstractContextManager[None]:
+  """Held by whoever works on a shard: a worker of a killed run may still be at it."""
+  return exclusively(output / PROGRESS / f"{shard}.lock")
+
+
+def read_mark(output: Path, shard: str) -> Path:
+  """A file that says how many bytes of an unfinished shard were read, whichever process reads it."""
+  return output / PROGRESS / f"{shard}.read"
+
+
 def with_bar(
-  results: Iterable[tuple[Shard, dict[str, Any]]], shards: Sequence[Shard], verb: str, quiet: bool
+  results: Iterable[tuple[Shard, dict[str, Any]]],
+  shards: Sequence[Shard],
+  verb: str,
+  quiet: bool,
+  output: Path | None = None,
 ) -> Iterator[tuple[Shard, dict[str, Any]]]:
-  """Results as they come, and a bar of the shards' bytes that moves with each."""
-  total = sum(shard.size for shard in shards)
-  with tqdm(total=total, desc=verb, unit="B", unit_scale=True, disable=quiet or None) as bar:
+  """Results as they come, and a bar of the shards' bytes.
+
+  output: the run's folder, whose read marks move the bar within shards.
+  """
+  sizes = {shard.name: shard.size for shard in shards}
+  done = 0
+  with (
+    tqdm(
+      total=sum(sizes.values()), desc=verb, unit="B", unit_scale=True, disable=quiet or None
+    ) as bar,
+    _polled(bar, output, lambda: done, sizes),
+  ):
     for shard, stats in results:
+      done += sizes.pop(shard.name)
       yield shard, stats
-      bar.update(shard.size)
+
+
+@contextlib.contextmanager
+def _polled(
+  bar: tqdm, output: Path | None, done: Callable[[], int], unfinished: Mapping[str, int]
+) -> Iterator[None]:
+  """Moves the bar from a thread, to what is done and what the read marks say."""
+  stopped = threading.Event()
+
+  def move() -> None:
+    while not stopped.wait(_POLL_SECONDS):
+      bar.update(min(bar.total, done() + _read(output, dict(unfinished))) - bar.n)
+
+  thread = threading.Thread(target=move, name="bar", daemon=True)
+  if not bar.disable:
+    thread.start()
+  try:
+    yield
+  finally:
+    stopped.set()
+    if not bar.disable:
+      thread.join()
+      bar.update(done() - bar.n)
+
+
+def _read(output: Path | None, unfinished: Mapping[str, int]) -> int:
+  """Bytes of unfinished shards that were read, by their marks."""
+  total = 0
+  folder = output / PROGRESS if output else None
+  for mark in folder.rglob("*.read") if folder and folder.exists() else ():
+    name = mark.relative_to(folder).as_posix().removesuffix(".read")
+    with contextlib.suppress(OSError, ValueError):  # it may go, or be half written
+      total += min(unfinished.get(name, 0), int(mark.read_text()))
+  return total

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datarater.config import InputError
-from datarater.data.blocks import BLOCK_DOCUMENTS, blocks
+from datarater.data.blocks import BLOCK_CHARACTERS, BLOCK_DOCUMENTS, blocks
 from datarater.data.documents import (
   RowShapes,
   pack,
@@ -133,7 +133,7 @@ def test_no_texts_wrong_ratings_and_wrong_settings():
 
 
 def test_blocks_end_by_count_or_by_characters():
-  assert list(blocks(["aa", "b", "cc", "d"], len, 2, 100)) == [["aa", "b"], ["cc", "d"]]
-  assert list(blocks(["aa", "b", "cc"], len, 9, 3)) == [["aa", "b"], ["cc"]]
+  long = "x" * (BLOCK_CHARACTERS - 1)
+  assert list(blocks(["a", long, "b", "cc"], len)) == [["a", long], ["b", "cc"]]
   assert [len(b) for b in blocks(["x"] * (BLOCK_DOCUMENTS + 1), len)] == [BLOCK_DOCUMENTS, 1]
   assert list(blocks([], len)) == []

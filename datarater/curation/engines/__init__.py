@@ -11,9 +11,9 @@ whole or not at all, and does nothing where it is there already.
 import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from datarater.config import InputError, require
+from datarater.config import EngineName, InputError, require
 from datarater.data.formats import Shard
 
 Stats = dict[str, Any]
@@ -28,8 +28,6 @@ Engine = Callable[[Work, Sequence[Shard]], Iterator[tuple[Shard, Stats]]]
 What `work` raises comes out as it was raised, and the rest is stopped. `WorkerDiedError`: a worker
 was killed. Closing the iterator early stops the workers.
 """
-
-EngineName = Literal["local", "ray"]
 
 
 def engine_of(name: EngineName, workers: int | None = None) -> Engine:
