@@ -24,6 +24,7 @@ from datarater.config import (
 )
 from datarater.config_io import load_config_file
 
+_SCORE, _RATING = ScoreConfig(), RatingConfig()
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _DESCRIPTION = """Learns which training data is worth training on.
@@ -101,8 +102,8 @@ def score(
   workers: int | None = None,
   limit: int | None = None,
   quiet: bool = False,
-  config: Annotated[ScoreConfig, arg(name="")] = ScoreConfig(),
-  rating: Annotated[RatingConfig, arg(name="")] = RatingConfig(),
+  config: Annotated[ScoreConfig, arg(name="")] = _SCORE,
+  rating: Annotated[RatingConfig, arg(name="")] = _RATING,
 ) -> None:
   """Rates every document of a corpus; writes ratings as parquet side files by document id.
 
@@ -111,7 +112,7 @@ def score(
   Args:
     input: Files, globs or URLs: .jsonl (also .gz, .zst, .xz), .parquet, .array_record, .txt.
     output: Folder of the ratings, or a URL.
-    rater: Folder of a trained rater (the rater/ of a run); several as NAME=FOLDER, rated in one pass.
+    rater: Folder of a trained rater (the rater/ of a run); several in one pass as NAME=FOLDER.
     control: Rate at random as well (or alone), to thin at random by.
     engine: `local`, this machine, or `ray`, the cluster that RAY_ADDRESS names.
     workers: Processes, each with a rater of its own (default: local 1; ray one a GPU or CPU).
@@ -146,13 +147,12 @@ def _named(values: Sequence[str], default: str) -> dict[str, str]:
   """NAME=VALUE pairs; a single VALUE needs no name."""
   if len(values) == 1 and "=" not in values[0]:
     return {default: values[0]}
-  pairs = [tuple(value.partition("=")[::2]) for value in values]
-  names = [name for name, value in pairs if value]
+  pairs = {name: path for name, _, path in (value.partition("=") for value in values) if path}
   require(
-    len(set(names)) == len(values),
+    len(pairs) == len(values),
     f"{default} {' '.join(values)!r}; give several as NAME=FOLDER, each name once",
   )
-  return dict(pairs)
+  return pairs
 
 
 def select(
@@ -185,7 +185,7 @@ def select(
   """
   import numpy as np
 
-  from datarater.curation.rules import rule_from_options
+  from datarater.curation.rule_options import rule_from_options
   from datarater.curation.run import select as run
   from datarater.runtime.artifact import read_rater
 

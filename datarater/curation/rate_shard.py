@@ -8,12 +8,10 @@ bytes.
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from datarater.config import InputError, ScoreConfig
 from datarater.curation import ratings as side
@@ -25,6 +23,7 @@ from datarater.data.fingerprints import digests, minhashes
 from datarater.data.formats import BadRecord, Record, Row, Shard, read_records
 from datarater.data.signals import SIGNALS, signals
 from datarater.runtime.ahead import ahead
+from datarater.runtime.places import Place
 from datarater.scorers.base import Rated, prepare
 
 _MEBIBYTE = 1 << 20
@@ -53,7 +52,7 @@ class RateShard:
 
   scorers: dict[str, Any]
   config: ScoreConfig
-  output: Path
+  output: Place
   limit: int | None = None
 
   def __call__(self, shard: Shard) -> dict[str, Any]:
@@ -121,7 +120,7 @@ class RateShard:
     texts = [row.text for row in rows]
     ratings = [ratings for ratings, _ in rated]
     tokens = next((tokens for _, tokens in rated if tokens is not None), None)
-    not_numbers = np.isnan(ratings).any(axis=0)
+    not_numbers = np.any([np.isnan(each) for each in ratings], axis=0)
     columns: dict[str, Any] = {
       "id": [row.id for row in rows],
       "shard": [shard.name] * len(rows),
@@ -131,7 +130,7 @@ class RateShard:
       "domain": [row.domain for row in rows],
       "flags": [
         [*row.flags, *([side.FLAG_NOT_A_NUMBER] if nan else [])]
-        for row, nan in zip(rows, not_numbers, strict=True)
+        for row, nan in zip(rows, np.atleast_1d(not_numbers), strict=True)
       ],
     }
     names = map(side.rating_column, self.scorers)
@@ -174,5 +173,5 @@ def _counts(block: Block, table: pa.Table) -> dict[str, Any]:
   counts = Counts()
   for record in (*block.rows, *block.bad):
     counts.add(record)
-  tokens = pc.sum(table["tokens"]).as_py()
-  return {**counts.as_json(), **counts.mixture(), **({} if tokens is None else {"tokens": tokens})}
+  tokens = [each for each in table["tokens"].to_pylist() if each is not None]
+  return {**counts.as_json(), **counts.mixture(), **({"tokens": sum(tokens)} if tokens else {})}

@@ -16,7 +16,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from datarater.data.formats import id_base
 from datarater.data.formats.records import FLAG_REPEATED
 from datarater.data.signals import SIGNALS
 from datarater.runtime.atomic import atomic_path, explained, read_json
+from datarater.runtime.places import Place
 
 SCHEMA_VERSION = 2
 RUN, STATS, REJECTED, SIDE = "run.json", "stats.json", "rejected", "ratings"
@@ -87,15 +87,15 @@ def side_schema(more_scorers: Sequence[str], signals: bool, fingerprints: bool) 
   return pa.schema([*SCHEMA, *fields])
 
 
-def side_path(folder: Path, shard: str) -> Path:
+def side_path(folder: Place, shard: str) -> Place:
   """Where the ratings of a shard are."""
-  return Path(folder) / SIDE / f"{shard}.parquet"
+  return folder / SIDE / f"{shard}.parquet"
 
 
 class SideWriter:
   """Appends blocks of rows, and at the end the shard's counts; bounded memory."""
 
-  def __init__(self, path: Path, schema: pa.Schema):
+  def __init__(self, path: Place, schema: pa.Schema):
     self._path, self._schema = path, schema
     self._pending: list[pa.Table] = []
     with explained(path):
@@ -125,27 +125,27 @@ class SideWriter:
 
 
 @contextlib.contextmanager
-def open_side_file(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[SideWriter]:
+def open_side_file(path: Place, schema: pa.Schema = SCHEMA) -> Iterator[SideWriter]:
   """A `SideWriter` to a file that appears when the context ends well; call `finish` in it."""
   with atomic_path(path) as partial:
     yield SideWriter(partial, schema)
 
 
-def read_side_file(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+def read_side_file(path: Place) -> tuple[pa.Table, dict[str, Any]]:
   """(rows, counts of the shard); a missing or foreign file raises InputError."""
   # Not read_table: it takes a folder called `a=b` in the path for a column.
-  with _side_errors(path), path.open("rb") as stream, pq.ParquetFile(stream) as file:
+  with side_errors(path), path.open("rb") as stream, pq.ParquetFile(stream) as file:
     return file.read(), json.loads(file.metadata.metadata[_METADATA])
 
 
-def read_side_stats(path: Path) -> dict[str, Any]:
+def read_side_stats(path: Place) -> dict[str, Any]:
   """The counts of the shard alone."""
-  with _side_errors(path), path.open("rb") as stream:
+  with side_errors(path), path.open("rb") as stream:
     return json.loads(pq.read_metadata(stream).metadata[_METADATA])
 
 
 @contextlib.contextmanager
-def _side_errors(path: Path) -> Iterator[None]:
+def side_errors(path: Place) -> Iterator[None]:
   try:
     yield
   except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
@@ -155,9 +155,8 @@ def _side_errors(path: Path) -> Iterator[None]:
     ) from error
 
 
-def read_run(folder: Path) -> dict[str, Any]:
+def read_run(folder: Place) -> dict[str, Any]:
   """`run.json` of a finished scoring run; unfinished, newer or other folders raise InputError."""
-  folder = Path(folder)
   require(folder.is_dir(), f"ratings folder {str(folder)!r} does not exist; score the corpus first")
   run = read_json(folder / RUN, "ratings run file")
   kind = run.get("kind") if isinstance(run, dict) else None
@@ -178,12 +177,12 @@ def read_run(folder: Path) -> dict[str, Any]:
   return run
 
 
-def scored_shards(folder: Path) -> list[str]:
+def scored_shards(folder: Place) -> list[str]:
   """Shards that have a side file, in order. A run with a limit may not have reached all inputs."""
   return [name for name in read_run(folder)["inputs"] if side_path(folder, name).exists()]
 
 
-def read_ratings(folder: Path) -> Ratings:
+def read_ratings(folder: Place) -> Ratings:
   """Reads all side files of a finished run into memory."""
   names = scored_shards(folder)
   tables = [read_side_file(side_path(folder, name))[0] for name in names]
@@ -200,12 +199,12 @@ def read_ratings(folder: Path) -> Ratings:
   )
 
 
-def make_ids_unique(folder: Path, names: Sequence[str]) -> None:
+def make_ids_unique(folder: Place, names: Sequence[str]) -> None:
   """Numbers ids that several documents share, in the order of shards and rows.
 
-  The first with an id keeps it, the next ones become `id~1`, `id~2`, flagged; equal texts without
-  ids become `hash-0`, `hash-1`. It starts from what the ids were at first, so doing it again, or the
-  rest of it after a kill, changes nothing more. Memory: 8 bytes a document, twice.
+  The first with an id keeps it, the next ones become `id~1`, `id~2`, flagged; equal texts that
+  have none become `hash-0`, `hash-1`. It starts from what the ids were at first, so doing it
+  again, or the rest of it after a kill, changes nothing more. Memory: 8 bytes a document, twice.
   """
   paths = [side_path(folder, name) for name in names]
   hashes = [_hashes([first for first, _ in _first_names(path)]) for path in paths]
@@ -239,7 +238,7 @@ def make_ids_unique(folder: Path, names: Sequence[str]) -> None:
       _rename(path, {int(row) for row in rows}, unique)
 
 
-def _rename(path: Path, rows: set[int], unique: Callable[[str, bool], str]) -> None:
+def _rename(path: Place, rows: set[int], unique: Callable[[str, bool], str]) -> None:
   """Gives these rows of a side file the ids that `unique` makes of their first ones."""
   table, stats = read_side_file(path)
   ids, flags = table["id"].to_pylist(), table["flags"].to_pylist()
@@ -260,9 +259,9 @@ def _rename(path: Path, rows: set[int], unique: Callable[[str, bool], str]) -> N
       writer.finish(stats)
 
 
-def _first_names(path: Path) -> Iterator[tuple[str, bool]]:
+def _first_names(path: Place) -> Iterator[tuple[str, bool]]:
   """(the id before it was made unique, whether it comes from the text) of each row."""
-  with _side_errors(path), path.open("rb") as stream, pq.ParquetFile(stream) as file:
+  with side_errors(path), path.open("rb") as stream, pq.ParquetFile(stream) as file:
     for batch in file.iter_batches(_GROUP_ROWS, columns=["id", "flags"]):
       for name, marks in zip(*(column.to_pylist() for column in batch.columns), strict=True):
         if not marks:

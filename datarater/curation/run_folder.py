@@ -6,6 +6,7 @@ message names the difference.
 
 import contextlib
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ from datarater.config import InputError, require
 from datarater.config_io import differences
 from datarater.data.formats import Shard, fingerprint
 from datarater.runtime.atomic import read_json, write_json
+from datarater.runtime.places import Place
 from datarater.runtime.run_folder import exclusively
 
 RUN = "run.json"
@@ -28,7 +30,7 @@ _POLL_SECONDS = 0.5
 _MOST_DIFFERENCES = 5
 
 
-def check_run(output: Path, run: dict[str, Any]) -> None:
+def check_run(output: Place, run: dict[str, Any]) -> None:
   """Raises InputError unless `output` is absent, empty, or of a run with the same settings."""
   if not output.exists():
     return
@@ -47,13 +49,13 @@ def check_run(output: Path, run: dict[str, Any]) -> None:
   )
 
 
-def begin_run(output: Path, run: dict[str, Any]) -> None:
+def begin_run(output: Place, run: dict[str, Any]) -> None:
   """Writes `run.json` unless it is there; call it with the folder locked, after `check_run`."""
   if not (output / RUN).exists():
     write_json(output / RUN, run)
 
 
-def require_same_inputs(folder: Path, scored: dict[str, Any], shards: Sequence[Shard]) -> None:
+def require_same_inputs(folder: Place, scored: dict[str, Any], shards: Sequence[Shard]) -> None:
   """Raises InputError unless these shards are those whose ratings are in `folder`.
 
   scored: the `run.json` there.
@@ -72,14 +74,22 @@ def shortened(changed: Sequence[str]) -> str:
   return "; ".join(changed[:_MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
 
 
-def shard_lock(output: Path, shard: str) -> AbstractContextManager[None]:
+def shard_lock(output: Place, shard: str) -> AbstractContextManager[None]:
   """Held by whoever works on a shard: a worker of a killed run may still be at it."""
   return exclusively(output / PROGRESS / f"{shard}.lock")
 
 
-def read_mark(output: Path, shard: str) -> Path:
-  """A file that says how many bytes of an unfinished shard were read, whichever process reads it."""
+def read_mark(output: Place, shard: str) -> Place:
+  """A file that says how many bytes of an unfinished shard were read, by whichever process."""
   return output / PROGRESS / f"{shard}.read"
+
+
+def remove_tree(folder: Place) -> None:
+  """Removes a folder, if it is there, as far as possible."""
+  if isinstance(folder, Path):
+    shutil.rmtree(folder, ignore_errors=True)
+  elif folder.exists():
+    folder.rmdir(recursive=True)
 
 
 def with_bar(
@@ -87,7 +97,7 @@ def with_bar(
   shards: Sequence[Shard],
   verb: str,
   quiet: bool,
-  output: Path | None = None,
+  output: Place | None = None,
 ) -> Iterator[tuple[Shard, dict[str, Any]]]:
   """Results as they come, and a bar of the shards' bytes.
 
@@ -108,7 +118,7 @@ def with_bar(
 
 @contextlib.contextmanager
 def _polled(
-  bar: tqdm, output: Path | None, done: Callable[[], int], unfinished: Mapping[str, int]
+  bar: tqdm, output: Place | None, done: Callable[[], int], unfinished: Mapping[str, int]
 ) -> Iterator[None]:
   """Moves the bar from a thread, to what is done and what the read marks say."""
   stopped = threading.Event()
@@ -129,12 +139,13 @@ def _polled(
       bar.update(done() - bar.n)
 
 
-def _read(output: Path | None, unfinished: Mapping[str, int]) -> int:
+def _read(output: Place | None, unfinished: Mapping[str, int]) -> int:
   """Bytes of unfinished shards that were read, by their marks."""
   total = 0
-  folder = output / PROGRESS if output else None
-  for mark in folder.rglob("*.read") if folder and folder.exists() else ():
-    name = mark.relative_to(folder).as_posix().removesuffix(".read")
+  if output is None or not (folder := output / PROGRESS).exists():
+    return 0
+  for mark in folder.rglob("*.read"):
+    name = "/".join(mark.parts[len(folder.parts) :]).removesuffix(".read")
     with contextlib.suppress(OSError, ValueError):  # it may go, or be half written
       total += min(unfinished.get(name, 0), int(mark.read_text()))
   return total

@@ -7,8 +7,8 @@ settings or inputs it is refused, and the message names the difference.
 """
 
 import dataclasses
+import functools
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from datarater.curation import ratings as side
 from datarater.curation.counts import merged
 from datarater.curation.engines import Engine, Stats, engine_of
 from datarater.curation.rate_shard import RateShard
-from datarater.curation.run_folder import PROGRESS, begin_run, check_run, with_bar
+from datarater.curation.run_folder import PROGRESS, begin_run, check_run, remove_tree, with_bar
 from datarater.curation.summary import score_table
 from datarater.data.formats import (
   Shard,
@@ -34,7 +34,7 @@ from datarater.data.formats import (
   require_text_key,
 )
 from datarater.runtime.atomic import write_json
-from datarater.runtime.places import place
+from datarater.runtime.places import Place, place
 from datarater.runtime.quantiles import QuantileSketch, RatingsCdf
 from datarater.runtime.run_folder import locked
 from datarater.scorers.base import describe
@@ -46,7 +46,7 @@ def score(
   scorer: Any,
   inputs: Inputs,
   output: str | Path,
-  config: ScoreConfig = ScoreConfig(),
+  config: ScoreConfig | None = None,
   *,
   engine: Engine | None = None,
   limit: int | None = None,
@@ -58,13 +58,16 @@ def score(
     others `rating_NAME`.
   inputs: files or globs, local or fsspec URLs (.jsonl, .ndjson, .json, each also .gz, .zst, .xz;
     .parquet; .array_record; .txt).
-  output: a new folder, or one that the same call has begun. config: fields, and what to write.
+  output: a new folder, or one that the same call has begun. config: fields, and what to
+    write; None: the defaults.
   engine: where the work is done, see `engines.engine_of`; None: in this process.
-  limit: most records, from the first shard on; for a trial, in this process. quiet: no bar, no table.
+  limit: most records, from the first shard on; for a trial, in this process. quiet: no
+    bar, no table.
   Returns the counts of `stats.json`: records, documents, bytes, tokens, rejected by reason,
   domains.
   """
-  output = place(output)
+  folder = place(output)
+  config = config or ScoreConfig()
   scorers = _by_name(scorer)
   require(limit is None or limit >= 1, f"limit is {limit}; give 1 or more, or none")
   require(
@@ -72,7 +75,7 @@ def score(
     f"limit is {limit} with an engine; give one of them: a trial runs in this process",
   )
   shards = find_shards(inputs)
-  require_apart(output, input_places(inputs), "input")
+  require_apart(folder, input_places(inputs), "input")
   run = {
     "kind": "ratings",
     "schema_version": side.SCHEMA_VERSION,
@@ -81,23 +84,20 @@ def score(
     "limit": limit,
     "inputs": {shard.name: fingerprint(shard.path) for shard in shards},
   }
-  check_run(output, run)
+  check_run(folder, run)
   require_text_key(shards, config.text_key)
-  with locked(output):
-    begin_run(output, run)
-    work = RateShard(scorers, config, output)
-    results = (
-      (engine or engine_of("local"))(work, shards) if limit is None else _trial(work, shards, limit)
-    )
-    stats = {
-      shard.name: each for shard, each in with_bar(results, shards, "scoring", quiet, output)
-    }
+  with locked(folder):
+    begin_run(folder, run)
+    work = RateShard(scorers, config, folder)
+    run_on = functools.partial(_trial, limit=limit) if limit else engine or engine_of("local")
+    results = with_bar(run_on(work, shards), shards, "scoring", quiet, folder)
+    stats = {shard.name: counts for shard, counts in results}
     names = [shard.name for shard in shards if shard.name in stats]
-    side.make_ids_unique(output, names)
-    write_json(output / side.CDF, _distributions(output, names, work.schema.names))
+    side.make_ids_unique(folder, names)
+    write_json(folder / side.CDF, _distributions(folder, names, work.schema.names))
     total = merged([stats[name] for name in names])
-    write_json(output / side.STATS, total)
-    shutil.rmtree(output / PROGRESS, ignore_errors=True)
+    write_json(folder / side.STATS, total)
+    remove_tree(folder / PROGRESS)
     if not quiet:
       Console().print(score_table(total))
     return total
@@ -127,7 +127,7 @@ def _trial(work: RateShard, shards: Sequence[Shard], limit: int) -> Iterator[tup
 
 
 def _distributions(
-  output: Path, names: Sequence[str], columns: Sequence[str]
+  output: Place, names: Sequence[str], columns: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
   """The CDF of each column of ratings over all shards; none where nothing is rated."""
   columns = [name for name in columns if name == side.RATING or name.startswith(side.RATING + "_")]

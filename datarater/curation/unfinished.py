@@ -6,24 +6,23 @@ DIR/progress/SHARD.read            bytes of the shard read, for the bar
 """
 
 import json
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from datarater.curation import ratings as side
 from datarater.curation.counts import merged
-from datarater.curation.run_folder import PROGRESS, read_mark
+from datarater.curation.run_folder import PROGRESS, read_mark, remove_tree
 from datarater.data.formats import BadRecord
 from datarater.runtime.atomic import atomic_file
+from datarater.runtime.places import Place
 
 
 class UnfinishedShard:
   """Blocks of one shard in a folder of ratings. Its work must exclude others: see `run_folder`."""
 
-  def __init__(self, output: Path, shard: str, schema: pa.Schema):
+  def __init__(self, output: Place, shard: str, schema: pa.Schema):
     self._output, self._shard, self._schema = output, shard, schema
     self._folder = output / PROGRESS / shard
     self.blocks = self._count()
@@ -62,7 +61,7 @@ class UnfinishedShard:
 
   def remove(self) -> None:
     """Deletes what is left of the blocks."""
-    shutil.rmtree(self._folder, ignore_errors=True)
+    remove_tree(self._folder)
     read_mark(self._output, self._shard).unlink(missing_ok=True)
 
   def _join_rejected(self) -> None:
@@ -73,7 +72,7 @@ class UnfinishedShard:
         for path in paths:
           file.write(path.read_bytes())
 
-  def _block(self, number: int, extension: str = ".parquet") -> Path:
+  def _block(self, number: int, extension: str = ".parquet") -> Place:
     return self._folder / f"{number:06d}{extension}"
 
   def _count(self) -> int:

@@ -13,6 +13,7 @@ from datarater.data.online import OnlineFilter, oversampled_rows
 from datarater.data.sources import Source, open_source
 from datarater.data.tokenizers import Tokenizer
 from datarater.models import cost
+from datarater.scorers.online import batch_rating
 from datarater.scorers.random import RandomScorer
 from datarater.scorers.rater import Rater, load_rater
 
@@ -92,11 +93,9 @@ def kept_by_rating(source: Source, rated: RatedPool, selection: SelectionConfig)
 def _online_pool(
   config: TrainConfig, rater: Rater, tokenizer: Tokenizer, source: Source, load: Any
 ) -> Pool:
-  rater.require_same_tokens(config.data, tokenizer)
   drawn = oversampled_rows(config.batch, config.selection.discard_fraction)
-  loader = OnlineFilter(
-    load(source, rows=drawn), rater.rate_batch, config.data.datapoint, config.batch
-  )
+  rate = batch_rating(rater, config.data, tokenizer)
+  loader = OnlineFilter(load(source, rows=drawn), rate, config.data.datapoint, config.batch)
   datapoints = config.data.segments if config.data.datapoint == "document" else 1
   flops = drawn * cost.rating_flops(rater.config.model, config.data.length, datapoints)
   return Pool(loader, rating_flops_a_step=flops)

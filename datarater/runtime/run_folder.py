@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from upath import UPath
 
 from datarater.config import InputError
 from datarater.config_io import differences, to_json
 from datarater.runtime.atomic import explained, read_json, write_json
+from datarater.runtime.places import Place
 
 CONFIG = "config.json"
 
 
 @contextlib.contextmanager
-def run_folder(folder: Path, config: Any, extendable: Sequence[str] = ()) -> Iterator[Path]:
+def run_folder(folder: Place, config: Any, extendable: Sequence[str] = ()) -> Iterator[Place]:
   """Yields `folder`, made and locked, with `config` written to it.
 
   A folder that holds another config is refused with the fields that differ. Fields in `extendable`
@@ -30,7 +30,7 @@ def run_folder(folder: Path, config: Any, extendable: Sequence[str] = ()) -> Ite
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Place) -> Iterator[None]:
   """Makes `folder` and holds it against other processes; InputError if one is at work in it."""
   with explained(folder):
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exclusively(path: Path) -> Iterator[None]:
+def exclusively(path: Place) -> Iterator[None]:
   """Waits until no other process is in here with this path, a file that is made for it.
 
   What a killed process held is free at once.
@@ -56,8 +56,8 @@ def exclusively(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, timeout: float) -> Iterator[None]:
-  if isinstance(path, UPath):  # stores have no locks: processes of this machine exclude each other
+def _lock(path: Place, timeout: float) -> Iterator[None]:
+  if not isinstance(path, Path):  # no lock of the store's: this machine's processes exclude others
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:24]
     path = Path(tempfile.gettempdir()) / f"datarater-{digest}.lock"
   lock = filelock.FileLock(path)
@@ -69,7 +69,7 @@ def _lock(path: Path, timeout: float) -> Iterator[None]:
     lock.release()
 
 
-def _settle(folder: Path, new: dict[str, Any], extendable: Sequence[str]) -> None:
+def _settle(folder: Place, new: dict[str, Any], extendable: Sequence[str]) -> None:
   path = folder / CONFIG
   if path.exists():
     old = read_json(path, "run config")

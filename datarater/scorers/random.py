@@ -14,9 +14,14 @@ def uniform_hash(keys: Sequence[str] | np.ndarray, seed: int, purpose: str = "")
   Different purposes give independent numbers for the same key. 53 bits: exact in a float64.
   """
   key = hashlib.blake2b(f"{purpose} {seed}".encode(), digest_size=32).digest()
-  digests = b"".join(
-    hashlib.blake2b(name.encode(), digest_size=8, key=key).digest() for name in keys
-  )
+  keyed = hashlib.blake2b(digest_size=8, key=key)
+
+  def digest(name: str) -> bytes:
+    copy = keyed.copy()  # half the time of hashing the key again
+    copy.update(name.encode())
+    return copy.digest()
+
+  digests = b"".join(map(digest, keys))
   return (np.frombuffer(digests, ">u8") >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 

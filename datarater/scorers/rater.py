@@ -122,11 +122,11 @@ class Rater:
     return rate
 
 
-def load_rater(path: str | Path, rating: RatingConfig = RatingConfig()) -> Rater:
+def load_rater(path: str | Path, rating: RatingConfig | None = None) -> Rater:
   """Loads a rater folder.
 
-  rating: how it rates whole documents. Raises InputError if the folder is missing, half written,
-  damaged, or of a newer version.
+  rating: how it rates whole documents; None: the defaults. Raises InputError if the folder is
+  missing, half written, damaged, or of a newer version.
 
   >>> rater = datarater.load_rater("runs/demo/rater")  # doctest: +SKIP
   >>> rater.rate(["Some text.", "Some more."]).shape  # doctest: +SKIP
@@ -143,4 +143,4 @@ def load_rater(path: str | Path, rating: RatingConfig = RatingConfig()) -> Rater
     f"rater {str(path)!r} was trained with a vocabulary of {config.vocab_size} tokens, but its "
     f"tokenizer has {tokenizer.vocab_size} or differs; copy the folder again, whole",
   )
-  return Rater(files, tokenizer, folder, rating)
+  return Rater(files, tokenizer, folder, rating or RatingConfig())

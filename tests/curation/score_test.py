@@ -1,0 +1,185 @@
+"""Scoring runs: promised columns, the same bytes however they were killed, refusals."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from toys import Length
+
+from datarater.config import InputError, ScoreConfig
+from datarater.curation import rate_shard
+from datarater.curation import ratings as side
+from datarater.curation.rate_shard import RateShard, record_blocks
+from datarater.curation.score import score
+from datarater.data.blocks import BLOCK_CHARACTERS, BLOCK_DOCUMENTS, blocks
+from datarater.data.fingerprints import digests, minhashes
+from datarater.data.formats import BadRecord, Row, find_shards, read_records
+from datarater.data.signals import SIGNALS, signals
+from datarater.scorers.random import RandomScorer
+
+WORDS = "alpha beta gamma delta nan".split()
+
+
+def write_corpus(folder, shards=3, documents=5000):
+  """JSON lines of several blocks a shard, some of them broken."""
+  folder.mkdir(parents=True)
+  rng = random.Random(0)
+  for shard in range(shards):
+    with (folder / f"{shard}.jsonl").open("w") as file:
+      for i in range(documents):
+        text = " ".join(rng.choices(WORDS[:4], k=1 + i % 9))
+        file.write("{broken\n" if i % 1000 == 7 else json.dumps({"text": text, "n": i}) + "\n")
+  return str(folder / "*.jsonl")
+
+
+def tree(folder):
+  """Contents by name, less locks."""
+  return {
+    path.relative_to(folder).as_posix(): path.read_bytes()
+    for path in sorted(folder.rglob("*"))
+    if path.is_file() and not path.name.startswith(".")
+  }
+
+
+def test_several_scorers_signals_and_fingerprints_share_a_side_file(tmp_path):
+  texts = ["One two three. " * 9, "nan", "Some { code }"]
+  (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+  scorers = {"length": Length(), "random": RandomScorer()}
+  config = ScoreConfig(signals=True, fingerprints=True)
+  score(scorers, tmp_path / "a.jsonl", tmp_path / "r", config, quiet=True)
+  table = pq.read_table(tmp_path / "r" / "ratings" / "a.jsonl.parquet")
+  assert table.schema.names[:9] == [*side.SCHEMA.names, "rating_random", "digest"]
+  np.testing.assert_array_equal(table["rating"].to_numpy(), [len(texts[0]), np.nan, len(texts[2])])
+  ids = table["id"].to_pylist()
+  np.testing.assert_array_equal(
+    table["rating_random"].to_numpy(), RandomScorer().score_documents(ids, texts)
+  )
+  assert table["flags"].to_pylist()[1] == ["derived_id", "rating_not_a_number"]
+  assert table["digest"].to_pylist() == digests(texts)
+  stored = np.frombuffer(b"".join(table["minhash"].to_pylist()), "<u4").reshape(3, -1)
+  np.testing.assert_array_equal(stored, minhashes(texts))
+  for name in SIGNALS:
+    expected = np.array([signals(text)[name] for text in texts], np.float32)
+    np.testing.assert_array_equal(table[f"signal_{name}"].to_numpy(), expected)
+  cdf = json.loads((tmp_path / "r" / "ratings_cdf.json").read_text())
+  assert set(cdf) == {"rating", "rating_random"}
+  assert cdf["rating"]["count"] == 2  # what is not a number has no place in a distribution
+
+
+def test_a_shard_is_continued_at_the_block_where_it_stopped(tmp_path):
+  inputs = write_corpus(tmp_path / "c", shards=1)
+  score(Length(), inputs, tmp_path / "quiet", quiet=True)
+
+  class Stops(Length):
+    """Fails in the third block."""
+
+    calls = 0
+
+    def score_with_tokens(self, texts):
+      type(self).calls += 1
+      if self.calls == 3:
+        raise KeyboardInterrupt
+      return super().score_with_tokens(texts)
+
+  with pytest.raises(KeyboardInterrupt):
+    score(Stops(), inputs, tmp_path / "r", quiet=True)
+  done = sorted(path.name for path in (tmp_path / "r" / "progress" / "0.jsonl").iterdir())
+  assert done == ["000000.jsonl", "000000.parquet", "000001.jsonl", "000001.parquet"]
+  before = Stops.calls
+  score(Stops(), inputs, tmp_path / "r", quiet=True)
+  assert Stops.calls == before + 1  # of three blocks two were done
+  ours, theirs = tree(tmp_path / "r"), tree(tmp_path / "quiet")
+  assert ours.keys() == theirs.keys()
+  assert all(ours[name] == theirs[name] for name in ours if name != "run.json")
+
+
+def test_a_file_that_changed_within_a_shard_is_noticed(tmp_path, monkeypatch):
+  inputs = write_corpus(tmp_path / "c", shards=1)
+  (shard,) = find_shards(inputs)
+  work = RateShard({"length": Length()}, ScoreConfig(), tmp_path / "r")
+  monkeypatch.setattr(rate_shard.UnfinishedShard, "finish", lambda self: {})
+  work(shard)
+  lines = shard.path.read_text().splitlines(keepends=True)
+  shard.path.write_text("".join(lines[:100]))
+  with pytest.raises(InputError, match=r"'0.jsonl' has changed: block 0 has 100 records, 2\d+"):
+    work(shard)
+
+
+def test_blocks_are_those_of_the_documents_alone(tmp_path):
+  """Pipelines that see documents only must be able to cut the same blocks."""
+  rng = random.Random(1)
+  lines = [
+    "broken" if rng.random() < 0.3 else json.dumps({"text": "x" * rng.randrange(1, 2000)})
+    for _ in range(6000)
+  ]
+  (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+  records = list(read_records(tmp_path / "a.jsonl"))
+  rows = [record for record in records if isinstance(record, Row)]
+  cut = list(record_blocks((record, 0) for record in records))
+  assert len(cut) > 3
+  assert [block.rows for block in cut] == list(blocks(rows, lambda row: len(row.text)))
+  assert sum(map(len, cut)) == len(records)
+  flood = [(BadRecord(i, "bad"), i) for i in range(BLOCK_DOCUMENTS + 1)]
+  assert [len(block) for block in record_blocks(flood)] == [BLOCK_DOCUMENTS, 1]
+  heavy = [(BadRecord(i, "bad", raw=bytes(BLOCK_CHARACTERS)), i) for i in range(40)]
+  assert max(len(block) for block in record_blocks(heavy)) == 32
+
+
+KILLED = """
+import sys, time
+from datarater.curation.engines import engine_of
+from datarater.curation.score import score
+from toys import Slow
+if __name__ == "__main__":
+  score(Slow(), sys.argv[1], sys.argv[2], engine=engine_of("local", 2), quiet=True)
+"""
+
+
+def test_killed_runs_end_with_the_bytes_of_a_quiet_one(tmp_path):
+  inputs = write_corpus(tmp_path / "c")
+  score(Length(), inputs, tmp_path / "quiet", quiet=True)
+  environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
+  rng = random.Random(0)
+  command = [sys.executable, "-c", KILLED, inputs, str(tmp_path / "r")]
+  for _ in range(int(os.environ.get("KILLS", 3))):
+    process = subprocess.Popen(command, env=environment)
+    time.sleep(rng.uniform(1.0, 6.0))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  subprocess.run(command, env=environment, check=True)
+  ours, theirs = tree(tmp_path / "r"), tree(tmp_path / "quiet")
+  assert ours.keys() == theirs.keys()
+  assert all(ours[name] == theirs[name] for name in ours if name != "run.json")
+
+
+def test_wrong_settings_are_named(tmp_path):
+  inputs = write_corpus(tmp_path / "c", shards=2, documents=20)
+
+  def refused(message, scorer=None, config=None, output="r", **options):
+    with pytest.raises(InputError, match=message):
+      score(scorer or Length(), inputs, tmp_path / output, config, quiet=True, **options)
+
+  score(Length(), inputs, tmp_path / "r", quiet=True)
+  refused("was begun otherwise .*settings.signals: false .*true", config=ScoreConfig(signals=True))
+  refused("scorers", scorer=RandomScorer())
+  refused("'body' is a string in none", config=ScoreConfig(text_key="body"), output="new")
+  refused("limit is 0; give 1", limit=0)
+  refused("limit is 3 with an engine", limit=3, engine=lambda work, shards: iter(()))
+  refused("scorer name 'a b'; give letters", scorer={"a b": Length()})
+  refused("no scorer is given", scorer={})
+  refused("inside the input", output="c/r")
+
+
+def test_a_trial_rates_the_first_records_and_says_so(tmp_path):
+  inputs = write_corpus(tmp_path / "c", shards=3, documents=30)
+  stats = score(Length(), inputs, tmp_path / "r", limit=40, quiet=True)
+  assert (stats["records"], stats["shards"]) == (40, 2)
+  assert side.scored_shards(tmp_path / "r") == ["0.jsonl", "1.jsonl"]
+  assert score(Length(), inputs, tmp_path / "r", limit=40, quiet=True) == stats
