@@ -1,123 +1,62 @@
-"""Rules: from ratings to keep or reject. Pure functions on arrays, and the settings that name them.
+"""Rules: settings that say which candidates to keep. Each is a function of them alone.
 
-With discard fraction ρ, oversampled batch B and K = round((1-ρ)B), a document at p = F(rating) is
-kept by
+    TopFraction(0.5).keep(candidates)    bool[N]; ratings that are NaN are never kept
 
-    P_accept = BinomialCDF(K-1; B-1, 1-p)          the chance to be among the best K of a batch of B
+A rule may have more than the protocol asks for; it is used where it is there:
 
-(Calian et al. 2025, section 3), whose mean over uniform p is K/B. A NaN rating is never kept.
+    cuts                     "all": what is kept is rated at least so high; "domain": in each domain
+    approximate(sketches)    a rule that decides document by document, from sketches of the ratings:
+                             {None: of all}, or of each domain by name where `by_domain` is true
 """
 
 import dataclasses
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import stats
 
 from datarater.config import InputError, require
-from datarater.scorers.random import uniform_hash
+from datarater.curation.candidates import UNKNOWN, Candidates
+from datarater.curation.ranks import (
+  Draws,
+  batch_top_k,
+  drawn,
+  empirical_cdf,
+  kept_number,
+  kept_of_batch,
+  perturbed,
+  pointwise,
+  pointwise_probability,
+  require_fraction,
+  threshold,
+  top_fraction,
+  top_number,
+  top_numbers,
+  within_budget,
+)
+from datarater.curation.sketched import SketchedCuts, SketchedPointwise, Sketches, cut_of
 
-Ids = Sequence[str] | np.ndarray
-"""One string a document."""
+__all__ = [
+  "NOT_A_NUMBER",
+  "PerDomain",
+  "Pointwise",
+  "Rule",
+  "Temperature",
+  "Threshold",
+  "TokenBudget",
+  "TopFraction",
+  "batch_top_k",
+  "empirical_cdf",
+  "kept_of_batch",
+  "pointwise",
+  "pointwise_probability",
+  "threshold",
+  "top_fraction",
+]
 
 NOT_A_NUMBER = "rating is not a number"
-
-
-def top_fraction(
-  ratings: np.ndarray, ids: Ids, discard_fraction: float, seed: int = 0
-) -> np.ndarray:
-  """bool[N]: the best round((1-ρ)N) of the N ratings that are numbers; ties by a hash of the id."""
-  _require_fraction(discard_fraction)
-  rated = np.flatnonzero(~np.isnan(ratings))
-  number = round((1.0 - discard_fraction) * len(rated))
-  keep = np.zeros(len(ratings), bool)
-  if number == 0:
-    return keep
-  values = ratings[rated]
-  cut = np.partition(values, len(values) - number)[len(values) - number]
-  keep[rated[values > cut]] = True
-  tied = rated[values == cut]
-  # Ids are hashed for the ties alone: of ten million ratings few are tied.
-  order = np.argsort(uniform_hash([str(ids[i]) for i in tied], seed, "ties"), kind="stable")
-  keep[tied[order[: number - int(keep.sum())]]] = True
-  return keep
-
-
-def threshold(ratings: np.ndarray, minimum: float) -> np.ndarray:
-  """bool[N]: ratings of at least `minimum`, compared in the ratings' own precision."""
-  require(not math.isnan(minimum), f"threshold is {minimum}; give a number")
-  with np.errstate(invalid="ignore"):
-    return ratings >= np.asarray(minimum, ratings.dtype)
-
-
-def kept_of_batch(discard_fraction: float, batch_size: int) -> int:
-  """K = round((1-ρ)B), at least 1 and at most B, or InputError."""
-  _require_fraction(discard_fraction)
-  require(batch_size >= 1, f"batch size is {batch_size}; give the oversampled batch, 1 or more")
-  keep = round((1.0 - discard_fraction) * batch_size)
-  require(
-    1 <= keep <= batch_size,
-    f"batch size {batch_size} at discard fraction {discard_fraction} keeps {keep} of a batch; "
-    "give a larger batch or a smaller fraction",
-  )
-  return keep
-
-
-def pointwise_probability(p: np.ndarray, batch_size: int, keep: int) -> np.ndarray:
-  """float64 like p, the chance to be kept: BinomialCDF(K-1; B-1, 1-p); p is the rank in [0, 1]."""
-  require(
-    1 <= keep <= batch_size,
-    f"K is {keep} of a batch of {batch_size}; give a number from 1 to the batch size",
-  )
-  return stats.binom.cdf(keep - 1, batch_size - 1, 1.0 - np.asarray(p, np.float64))
-
-
-def empirical_cdf(ratings: np.ndarray, reference: np.ndarray) -> np.ndarray:
-  """float64[N]: mid-rank of each rating among the reference's numbers, (below + equal/2) / all.
-
-  NaN gives NaN. Raises InputError for a reference without a number.
-  """
-  ordered = np.sort(reference[~np.isnan(reference)])
-  require(len(ordered) > 0, "the CDF of ratings is empty; score at least one document")
-  below = np.searchsorted(ordered, ratings, "left")
-  ranks = (below + np.searchsorted(ordered, ratings, "right")) / (2.0 * len(ordered))
-  return np.where(np.isnan(ratings), np.nan, ranks)
-
-
-def pointwise(
-  ratings: np.ndarray,
-  ids: Ids,
-  discard_fraction: float,
-  batch_size: int,
-  cdf: np.ndarray | None = None,
-  seed: int = 0,
-) -> np.ndarray:
-  """bool[N]: each document is drawn by itself with its chance to be kept, the draw a hash of its
-  id.
-
-  cdf: ratings that stand for the distribution (any order); None: those given.
-  """
-  keep = kept_of_batch(discard_fraction, batch_size)
-  if not len(ratings):
-    return np.zeros(0, bool)
-  p = empirical_cdf(ratings, ratings if cdf is None else np.asarray(cdf, ratings.dtype))
-  chance = pointwise_probability(p, batch_size, keep)
-  with np.errstate(invalid="ignore"):
-    return uniform_hash(ids, seed, "pointwise") < chance
-
-
-def batch_top_k(ratings: np.ndarray, keep: int) -> np.ndarray:
-  """bool like ratings [..., B]: the best K along the last axis, earlier ones first among equals."""
-  size = ratings.shape[-1]
-  require(1 <= keep <= size, f"K is {keep} of a batch of {size}; give a number from 1 to the size")
-  # NaN sorts last, behind minus infinity, and is taken out again where it came among the first K.
-  order = np.argsort(-ratings, axis=-1, kind="stable")
-  mask = np.zeros(ratings.shape, bool)
-  np.put_along_axis(mask, order[..., :keep], True, axis=-1)
-  return mask & ~np.isnan(ratings)
 
 
 class Rule(Protocol):
@@ -126,7 +65,7 @@ class Rule(Protocol):
   @property
   def reason(self) -> str: ...
 
-  def keep(self, ratings: np.ndarray, ids: Ids) -> np.ndarray: ...
+  def keep(self, candidates: Candidates, /) -> np.ndarray: ...
 
   def as_config(self) -> dict[str, Any]: ...
 
@@ -138,18 +77,75 @@ class TopFraction:
   discard_fraction: float
   seed: int = 0
 
+  reason = "not in the top fraction"
+  cuts = "all"
+
   def __post_init__(self) -> None:
-    _require_fraction(self.discard_fraction)
+    require_fraction(self.discard_fraction)
 
-  @property
-  def reason(self) -> str:
-    return "not in the top fraction"
+  def keep(self, candidates: Candidates) -> np.ndarray:
+    rated = int(np.count_nonzero(~np.isnan(candidates.ratings)))
+    number = kept_number(self.discard_fraction, rated)
+    return top_number(candidates.ratings, number, candidates.draws(self.seed, "ties"))
 
-  def keep(self, ratings: np.ndarray, ids: Ids) -> np.ndarray:
-    return top_fraction(ratings, ids, self.discard_fraction, self.seed)
+  def approximate(self, sketches: Sketches) -> SketchedCuts:
+    sketch = sketches[None]
+    return SketchedCuts({None: cut_of(sketch, self.discard_fraction)}, self.seed, self.reason)
 
   def as_config(self) -> dict[str, Any]:
     return {"kind": "top_fraction", **dataclasses.asdict(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class PerDomain:
+  """The exact top 1-ρ of each domain. fractions: ρ of those that differ, by name."""
+
+  discard_fraction: float
+  fractions: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  seed: int = 0
+
+  reason = "not in the top fraction of its domain"
+  cuts = "domain"
+  by_domain = True
+
+  def __post_init__(self) -> None:
+    require_fraction(self.discard_fraction)
+    for name, fraction in self.fractions.items():
+      require_fraction(fraction, f"discard fraction of domain {name!r}")
+
+  def keep(self, candidates: Candidates) -> np.ndarray:
+    self._require_known(candidates.domains)
+    rated = np.flatnonzero(~np.isnan(candidates.ratings))
+    codes = candidates.domain[rated]
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(len(candidates.domains) + 1))
+    groups = [rated[part] for part in np.split(order, edges[1:-1])] if len(edges) > 1 else []
+    numbers = [
+      kept_number(self._fraction(name), len(group))
+      for name, group in zip(candidates.domains, groups, strict=True)
+    ]
+    draws = candidates.draws(self.seed, "ties")
+    return top_numbers(candidates.ratings, groups, numbers, draws)
+
+  def approximate(self, sketches: Sketches) -> SketchedCuts:
+    self._require_known([name for name in sketches if name is not None])
+    cuts = {name: cut_of(s, self._fraction(str(name))) for name, s in sketches.items()}
+    return SketchedCuts(cuts, self.seed, self.reason)
+
+  def as_config(self) -> dict[str, Any]:
+    fractions = dict(sorted(self.fractions.items()))
+    return {"kind": "per_domain", **dataclasses.asdict(self), "fractions": fractions}
+
+  def _fraction(self, domain: str) -> float:
+    return self.fractions.get(domain, self.discard_fraction)
+
+  def _require_known(self, domains: Sequence[str]) -> None:
+    unknown = sorted(self.fractions.keys() - set(domains))
+    if unknown:
+      raise InputError(
+        f"domain {unknown[0]!r} is given a fraction, but no document is of it; "
+        f"there are: {_some(sorted(domains))}"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,16 +154,18 @@ class Threshold:
 
   minimum: float
 
+  reason = "below the threshold"
+  cuts = "all"
+
   def __post_init__(self) -> None:
     require(math.isfinite(self.minimum), f"threshold is {self.minimum}; give a finite number")
 
-  @property
-  def reason(self) -> str:
-    return "below the threshold"
+  def keep(self, candidates: Candidates) -> np.ndarray:
+    return threshold(candidates.ratings, self.minimum)
 
-  def keep(self, ratings: np.ndarray, ids: Ids) -> np.ndarray:
-    del ids
-    return threshold(ratings, self.minimum)
+  def approximate(self, sketches: Sketches) -> "Threshold":
+    del sketches  # it looks at one document at a time anyway
+    return self
 
   def as_config(self) -> dict[str, Any]:
     return {"kind": "threshold", **dataclasses.asdict(self)}
@@ -182,15 +180,24 @@ class Pointwise:
   seed: int = 0
   cdf: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
+  reason = "not drawn by the pointwise rule"
+
   def __post_init__(self) -> None:
     kept_of_batch(self.discard_fraction, self.batch_size)
 
-  @property
-  def reason(self) -> str:
-    return "not drawn by the pointwise rule"
+  def keep(self, candidates: Candidates) -> np.ndarray:
+    ratings = candidates.ratings
+    if np.all(np.isnan(ratings)):
+      return np.zeros(len(ratings), bool)
+    reference = ratings if self.cdf is None else np.asarray(self.cdf, ratings.dtype)
+    return drawn(
+      self._chance(empirical_cdf(ratings, reference)), candidates.draws(self.seed, "pointwise")
+    )
 
-  def keep(self, ratings: np.ndarray, ids: Ids) -> np.ndarray:
-    return pointwise(ratings, ids, self.discard_fraction, self.batch_size, self.cdf, self.seed)
+  def approximate(self, sketches: Sketches) -> "Pointwise | SketchedPointwise":
+    if self.cdf is not None:
+      return self
+    return SketchedPointwise(sketches[None], self._chance, self.seed, self.reason)
 
   def as_config(self) -> dict[str, Any]:
     source = "ratings"
@@ -204,35 +211,75 @@ class Pointwise:
       "cdf": source,
     }
 
+  def _chance(self, p: np.ndarray) -> np.ndarray:
+    keep = kept_of_batch(self.discard_fraction, self.batch_size)
+    return pointwise_probability(p, self.batch_size, keep)
 
-def rule_from_options(
-  discard_fraction: float | None = None,
-  threshold: float | None = None,
-  pointwise: bool = False,
-  batch_size: int | None = None,
-  seed: int = 0,
-  cdf: np.ndarray | None = None,
-) -> Rule:
-  """The one rule that a command line means; none, two, or half of one raises InputError."""
-  if (discard_fraction is None) == (threshold is None):
-    raise InputError(
-      f"discard fraction is {discard_fraction} and threshold {threshold}; give one of the two"
+
+@dataclasses.dataclass(frozen=True)
+class TokenBudget:
+  """The best rated documents, in turn, until the next one would exceed `tokens` tokens."""
+
+  tokens: int
+  seed: int = 0
+
+  reason = "beyond the token budget"
+  cuts = "all"
+
+  def __post_init__(self) -> None:
+    require(self.tokens >= 1, f"token budget is {self.tokens}; give 1 or more")
+
+  def keep(self, candidates: Candidates) -> np.ndarray:
+    return self.best(candidates, candidates.ratings, candidates.draws(self.seed, "ties"))
+
+  def best(self, candidates: Candidates, values: np.ndarray, draws: Draws) -> np.ndarray:
+    """bool[N], by other values than the ratings."""
+    missing = int(np.count_nonzero((candidates.tokens == UNKNOWN) & ~np.isnan(values)))
+    require(
+      not missing,
+      f"token budget is {self.tokens}, but {missing} documents have no token count; "
+      "score with a scorer that counts tokens, or give a discard fraction",
     )
-  if not pointwise:
-    require(batch_size is None, f"batch size is {batch_size} without the pointwise rule; add it")
-    if threshold is not None:
-      return Threshold(threshold)
-    return TopFraction(discard_fraction or 0.0, seed)
-  if discard_fraction is None or batch_size is None:
-    raise InputError(
-      f"pointwise rule with discard fraction {discard_fraction} and batch size {batch_size}; "
-      "give both (batch size: the oversampled batch)"
+    return within_budget(values, candidates.tokens, self.tokens, draws)
+
+  def as_config(self) -> dict[str, Any]:
+    return {"kind": "token_budget", **dataclasses.asdict(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Temperature:
+  """A sample without replacement, each draw with probability proportional to exp(rating / T).
+
+  temperature: T; towards 0 it is the rule `size`, towards infinity a uniform sample.
+  size: how much is drawn: its fraction, or its tokens.
+  """
+
+  temperature: float
+  size: TopFraction | TokenBudget
+  seed: int = 0
+
+  reason = "not drawn at this temperature"
+
+  def __post_init__(self) -> None:
+    require(
+      0 < self.temperature < math.inf,
+      f"temperature is {self.temperature}; give a number above 0",
     )
-  return Pointwise(discard_fraction, batch_size, seed, cdf)
+
+  def keep(self, candidates: Candidates) -> np.ndarray:
+    draws = candidates.draws(self.seed, "gumbel")
+    values = perturbed(candidates.ratings, self.temperature, draws)
+    ties = candidates.draws(self.seed, "ties")
+    if isinstance(self.size, TokenBudget):
+      return self.size.best(candidates, values, ties)
+    rated = int(np.count_nonzero(~np.isnan(values)))
+    return top_number(values, kept_number(self.size.discard_fraction, rated), ties)
+
+  def as_config(self) -> dict[str, Any]:
+    size = {k: v for k, v in self.size.as_config().items() if k not in ("kind", "seed")}
+    return {"kind": "temperature", "temperature": self.temperature, **size, "seed": self.seed}
 
 
-def _require_fraction(discard_fraction: float) -> None:
-  require(
-    0.0 <= discard_fraction < 1.0,
-    f"discard fraction is {discard_fraction}; give a number from 0 up to, not including, 1",
-  )
+def _some(names: Sequence[str]) -> str:
+  more = len(names) - 20
+  return ", ".join(map(repr, names[:20])) + (f" and {more} more" if more > 0 else "")

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from datarater.config import InputError, require
 from datarater.config_io import differences
 from datarater.curation import ratings as side
+from datarater.curation.candidates import Candidates
 from datarater.curation.counts import merged
 from datarater.curation.rules import NOT_A_NUMBER, Rule
 from datarater.curation.shards import (
@@ -140,7 +141,7 @@ def select(
     "inputs": scored["inputs"],
   }
   _check_run(output, run)
-  keep = rule.keep(table.ratings, table.ids) & ~np.isnan(table.ratings)
+  keep = rule.keep(Candidates.of(table.ratings, table.ids)) & ~np.isnan(table.ratings)
   reasons = np.where(np.isnan(table.ratings), NOT_A_NUMBER, rule.reason).astype(object)
   with locked(output):
     _begin_run(output, run)

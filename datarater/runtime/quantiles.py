@@ -151,6 +151,11 @@ class QuantileSketch:
     )
     return np.where(p <= 0, self._low, np.where(p >= 1, self._high, _between(low, high, place % 1)))
 
+  def order_statistic(self, rank: int) -> float:
+    """The value with `rank` values before it in order, 0 ≤ rank < count; one of those added."""
+    items, cumulated = self._weighted()
+    return float(items[np.searchsorted(cumulated[1:-1], rank, "right")])
+
   def _weighted(self) -> tuple[np.ndarray, np.ndarray]:
     """(values float64 [M] in order, int64 [M+1]: the weight of all before each, and of all)."""
     items = np.concatenate(self._levels)

@@ -6,19 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datarater.config import InputError
+from datarater.curation.candidates import Candidates
+from datarater.curation.rule_options import rule_from_options
 from datarater.curation.rules import (
+  PerDomain,
   Pointwise,
+  Temperature,
   Threshold,
+  TokenBudget,
   TopFraction,
   batch_top_k,
   empirical_cdf,
   kept_of_batch,
   pointwise,
   pointwise_probability,
-  rule_from_options,
   threshold,
   top_fraction,
 )
+from datarater.runtime.quantiles import QuantileSketch
 
 RATINGS = st.lists(
   st.sampled_from([0.0, 1.0, 2.5, -3.0, np.inf, -np.inf, np.nan]) | st.floats(width=32), max_size=60
@@ -57,14 +62,147 @@ def test_top_fraction_keeps_the_exact_number_of_the_best(values, fraction, seed)
     assert ratings[keep].min() >= ratings[rated & ~keep].max()
 
 
-@given(st.permutations(range(30)), st.integers(0, 3))
-def test_no_rule_depends_on_the_order(order, seed):
-  order = np.array(order)
-  ratings = np.array([i // 7 for i in range(30)], np.float32)
-  ids = np.array(names(30), object)
-  for rule in (TopFraction(0.4, seed), Pointwise(0.4, 10, seed), Threshold(2.0)):
-    keep = rule.keep(ratings, ids)
-    np.testing.assert_array_equal(rule.keep(ratings[order], ids[order]), keep[order])
+RULES = {
+  "top": lambda seed: TopFraction(0.4, seed),
+  "threshold": lambda seed: Threshold(2.0),
+  "pointwise": lambda seed: Pointwise(0.4, 10, seed),
+  "per domain": lambda seed: PerDomain(0.4, {"d0": 0.8}, seed),
+  "tokens": lambda seed: TokenBudget(300, seed),
+  "temperature": lambda seed: Temperature(2.0, TopFraction(0.4), seed),
+  "temperature, tokens": lambda seed: Temperature(2.0, TokenBudget(300), seed),
+}
+
+
+def corpus(ratings, order=None):
+  """Candidates of three domains (one has no name) and tokens of their own, in any order."""
+  order = np.arange(len(ratings)) if order is None else np.asarray(order)
+  names_, domains = names(len(ratings)), ["d0", "d1", None]
+  return Candidates.of(
+    np.asarray(ratings, np.float32)[order],
+    [names_[i] for i in order],
+    [7 * int(i) % 40 for i in order],
+    [domains[i % 3] for i in order],
+  )
+
+
+@given(st.permutations(range(30)), st.integers(0, 3), st.sampled_from(sorted(RULES)))
+def test_no_rule_depends_on_the_order(order, seed, name):
+  ratings = [np.nan if i == 11 else i // 7 for i in range(30)]
+  rule = RULES[name](seed)
+  keep = rule.keep(corpus(ratings))
+  assert keep.any()
+  assert not keep.all()
+  assert not keep[11]
+  np.testing.assert_array_equal(rule.keep(corpus(ratings, order)), keep[np.array(order)])
+
+
+@given(st.lists(st.floats(-5, 5, width=32), max_size=30), st.integers(0, 9))
+def test_what_is_drawn_by_itself_does_not_depend_on_company(values, gone):
+  rule = Pointwise(0.5, 8, cdf=np.array([-1.0, 0.0, 1.0]))
+  keep = rule.keep(corpus(values))
+  rest = np.arange(len(values)) != gone
+  np.testing.assert_array_equal(rule.keep(corpus(values).only(rest)), keep & rest)
+
+
+@given(RATINGS, st.floats(0, 0.99), st.dictionaries(st.sampled_from("ab"), st.floats(0, 0.99)))
+def test_each_domain_loses_its_own_fraction(values, fraction, fractions):
+  domains = [("a", "b", "c")[i * i % 3] for i in range(len(values))]
+  ratings = np.array(values, np.float32)
+  candidates = Candidates.of(ratings, names(len(values)), None, domains)
+  fractions = {name: f for name, f in fractions.items() if name in domains}
+  keep = PerDomain(fraction, fractions).keep(candidates)
+  for name in set(domains):
+    own = np.array([d == name for d in domains])
+    rho = fractions.get(name, fraction)
+    alone = Candidates.of(ratings[own], list(np.array(names(len(values)))[own]))
+    np.testing.assert_array_equal(keep[own], TopFraction(rho).keep(alone))
+    assert keep[own].sum() == round((1 - rho) * (~np.isnan(ratings[own])).sum())
+
+
+@given(RATINGS, st.integers(1, 900), st.data())
+def test_a_token_budget_takes_the_best_until_the_next_exceeds_it(values, budget, data):
+  ratings = np.array(values, np.float32)
+  size = st.lists(st.integers(0, 100), min_size=len(values), max_size=len(values))
+  tokens = np.array(data.draw(size), int)
+  keep = TokenBudget(budget).keep(Candidates.of(ratings, names(len(values)), tokens))
+  assert tokens[keep].sum() <= budget
+  left = ~np.isnan(ratings) & ~keep
+  if left.any():
+    best = ratings[left].max()
+    assert not keep.any() or ratings[keep].min() >= best
+    next_ones = left & (ratings == best)
+    assert tokens[keep].sum() + tokens[next_ones].max() > budget
+
+
+def test_a_token_budget_by_hand():
+  candidates = Candidates.of(np.array([3, 1, 2, 4], np.float32), names(4), [10, 1, 5, 10])
+  for budget, kept in ((9, []), (10, [3]), (24, [0, 3]), (25, [0, 2, 3]), (99, [0, 1, 2, 3])):
+    assert np.flatnonzero(TokenBudget(budget).keep(candidates)).tolist() == kept
+
+
+def test_a_token_budget_needs_tokens():
+  with pytest.raises(InputError, match=r"token budget is 5, but 2 documents have no token count"):
+    TokenBudget(5).keep(Candidates.of(np.array([1, 2, np.nan], np.float32), names(3)))
+
+
+def test_gumbel_draws_one_after_the_other_by_softmax():
+  """Three documents, two drawn: the chances of each pair by hand, over many seeds."""
+  ratings, temperature, trials = np.array([0.0, 1.0, 2.5], np.float32), 1.5, 6000
+  candidates = Candidates.of(ratings, names(3))
+  found = np.zeros(3)
+  for seed in range(trials):
+    keep = Temperature(temperature, TopFraction(1 / 3), seed).keep(candidates)
+    found[np.flatnonzero(~keep)] += 1 / trials
+  weight = np.exp(ratings / temperature)
+
+  def left_out(i):
+    j, k = (n for n in range(3) if n != i)
+    total = weight.sum()
+    first_j = weight[j] / total * weight[k] / (total - weight[j])
+    first_k = weight[k] / total * weight[j] / (total - weight[k])
+    return first_j + first_k
+
+  np.testing.assert_allclose(found, [left_out(i) for i in range(3)], atol=0.02)
+
+
+def test_temperature_goes_from_the_best_to_a_uniform_sample():
+  ratings = np.random.default_rng(0).normal(size=3000).astype(np.float32)
+  candidates = Candidates.of(ratings, names(3000))
+  top = TopFraction(0.7).keep(candidates)
+  shared = [
+    (top & Temperature(t, TopFraction(0.7)).keep(candidates)).sum() / top.sum()
+    for t in (1e-6, 0.3, 3.0, 1e6)
+  ]
+  assert shared[0] == 1
+  assert shared == sorted(shared, reverse=True)
+  assert shared[-1] == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["top", "threshold", "pointwise", "per domain"])
+def test_from_a_sketch_that_keeps_everything_the_same_is_kept(name):
+  ratings = np.random.default_rng(0).permutation(300).astype(np.float32)
+  candidates, rule = corpus(ratings), RULES[name](0)
+  sketches = {None: QuantileSketch()}
+  if getattr(rule, "by_domain", False):
+    sketches = {domain: QuantileSketch() for domain in candidates.domains}
+  for domain, sketch in sketches.items():
+    own = np.array([domain in (None, candidates.domains[code]) for code in candidates.domain])
+    sketch.add(ratings[own])
+  np.testing.assert_array_equal(rule.approximate(sketches).keep(candidates), rule.keep(candidates))
+
+
+def test_from_a_sketch_the_share_kept_is_within_its_error_even_among_ties():
+  random = np.random.default_rng(0)
+  for ratings in (random.normal(size=60_000), random.integers(0, 4, 60_000)):
+    ratings = ratings.astype(np.float32)
+    sketch = QuantileSketch(64)
+    sketch.add(ratings)
+    assert sketch.error > 0.01
+    candidates = Candidates.of(ratings, names(len(ratings)))
+    for fraction in (0.1, 0.5, 0.93):
+      keep = TopFraction(fraction).approximate({None: sketch}).keep(candidates)
+      # Ties are drawn one by one: another three standard errors of that.
+      assert abs(keep.mean() - (1 - fraction)) <= sketch.error + 1.5 / np.sqrt(len(ratings))
 
 
 def test_ties_go_by_the_seed():
@@ -141,8 +279,13 @@ def test_the_reference_distribution_decides_where_a_document_stands():
 
 def test_nothing_to_select_from():
   empty = np.zeros(0, np.float32)
-  for rule in (TopFraction(0.5), Pointwise(0.5, 4), Threshold(0.0)):
-    assert rule.keep(empty, []).shape == (0,)
+  for name, make in RULES.items():
+    if name != "per domain":
+      assert make(0).keep(Candidates.of(empty, [])).shape == (0,)
+  assert PerDomain(0.5).keep(Candidates.of(empty, [])).shape == (0,)
+  nan = Candidates.of(np.full(3, np.nan, np.float32), names(3), [1, 2, 3], ["d0"] * 3)
+  for make in RULES.values():
+    assert not make(0).keep(nan).any()
 
 
 @pytest.mark.parametrize(
@@ -155,11 +298,36 @@ def test_nothing_to_select_from():
     (lambda: Pointwise(0.5, 0), "batch size is 0"),
     (lambda: pointwise_probability(np.zeros(1), 4, 5), "K is 5 of a batch of 4"),
     (lambda: batch_top_k(np.zeros(4), 0), "K is 0 of a batch of 4"),
-    (lambda: rule_from_options(), "discard fraction is None and threshold None; give one"),
-    (lambda: rule_from_options(0.5, 0.5), "give one of the two"),
-    (lambda: rule_from_options(0.5, pointwise=True), "batch size None; give both"),
+    (lambda: TokenBudget(0), "token budget is 0; give 1 or more"),
+    (lambda: Temperature(0.0, TopFraction(0.5)), "temperature is 0.0; give a number above 0"),
+    (lambda: Temperature(float("nan"), TopFraction(0.5)), "temperature is nan"),
+    (lambda: PerDomain(0.5, {"a": 1.0}), "discard fraction of domain 'a' is 1.0; give a number"),
+    (
+      lambda: PerDomain(0.5, {"cod": 0.1}).keep(corpus([1.0, 2.0, 3.0])),
+      r"domain 'cod' is given a fraction, .* there are: '\(none\)', 'd0', 'd1'",
+    ),
+    (lambda: rule_from_options(), "no rule is given; give one of discard fraction, threshold, tok"),
+    (lambda: rule_from_options(0.5, 0.6), "discard fraction 0.5 and threshold 0.6 is given; give"),
+    (lambda: rule_from_options(0.5, token_budget=9), "0.5 and token budget 9 is given; give one"),
+    (lambda: rule_from_options(0.5, pointwise=True), "pointwise rule without batch size; give"),
     (lambda: rule_from_options(0.5, batch_size=5), "without the pointwise rule"),
-    (lambda: rule_from_options(threshold=1.0, pointwise=True), "give both"),
+    (lambda: rule_from_options(0.5, cdf=np.zeros(1)), "CDF is given without the pointwise rule"),
+    (
+      lambda: rule_from_options(threshold=1.0, pointwise=True, batch_size=4),
+      "threshold 1.0 does not go with pointwise; give a discard fraction",
+    ),
+    (
+      lambda: rule_from_options(token_budget=8, by_domain=True),
+      "token budget 8 does not go with by domain; give a discard fraction",
+    ),
+    (
+      lambda: rule_from_options(threshold=1.0, temperature=2.0),
+      "threshold 1.0 does not go with temperature; give a discard fraction",
+    ),
+    (
+      lambda: rule_from_options(0.5, by_domain=True, temperature=2.0),
+      "by domain and temperature exclude each other; give one",
+    ),
     (lambda: pointwise(np.full(1, np.nan), ["a"], 0.5, 4), "CDF of ratings is empty"),
   ],
 )
@@ -174,3 +342,11 @@ def test_options_name_the_rule(fraction):
   assert rule_from_options(fraction) == TopFraction(fraction)
   assert rule_from_options(fraction, pointwise=True, batch_size=100) == Pointwise(fraction, 100)
   assert rule_from_options(threshold=fraction) == Threshold(fraction)
+  assert rule_from_options(token_budget=7, seed=3) == TokenBudget(7, 3)
+  assert rule_from_options(fraction, by_domain=True) == PerDomain(fraction)
+  groups = {"web": 0.2}
+  assert rule_from_options(fraction, group_fractions=groups) == PerDomain(fraction, groups)
+  top = Temperature(2.0, TopFraction(fraction, 1), 1)
+  assert rule_from_options(fraction, temperature=2.0, seed=1) == top
+  tokens = Temperature(2.0, TokenBudget(7))
+  assert rule_from_options(token_budget=7, temperature=2.0) == tokens
