@@ -23,7 +23,7 @@ from datarater.config import WorkerDiedError
 from datarater.curation.engines import Engine, Stats, Work, portable
 from datarater.data.formats import Shard
 
-_SHARED_GPU_MEMORY = 0.9
+SHARED_GPU_MEMORY = 0.9
 """Of a GPU's memory, for all the workers on it together. By itself each would take three quarters.
 """
 
@@ -145,5 +145,5 @@ def gpu_environment(number: int, workers: int, gpus: Sequence[str]) -> dict[str,
   environment = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
   sharing = -(-workers // len(gpus))
   if sharing > 1 and "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
-    environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{_SHARED_GPU_MEMORY / sharing:.3f}"
+    environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{SHARED_GPU_MEMORY / sharing:.3f}"
   return environment
