@@ -41,7 +41,7 @@ def digests(texts: Sequence[str]) -> list[bytes]:
 def minhashes(texts: Sequence[str]) -> np.ndarray:
   """uint32 [N, PERMUTATIONS]; needs the extra `dedup`, or raises InputError that names it."""
   # CRC-32 is the same everywhere; datasketch mixes it before it permutes.
-  empty = _datasketch().MinHash(PERMUTATIONS, seed=_SEED, hashfunc=zlib.crc32, scheme=_SCHEME)
+  empty = import_datasketch().MinHash(PERMUTATIONS, seed=_SEED, hashfunc=zlib.crc32, scheme=_SCHEME)
   values = np.empty((len(texts), PERMUTATIONS), np.uint32)
   for row, text in zip(values, texts, strict=True):
     sketch = empty.copy()
@@ -53,7 +53,7 @@ def minhashes(texts: Sequence[str]) -> np.ndarray:
 
 def signature(values: np.ndarray) -> Any:
   """One row of `minhashes` as a `datasketch` MinHash, for its indexes."""
-  return _datasketch().LeanMinHash(seed=_SEED, hashvalues=values, scheme=_SCHEME)
+  return import_datasketch().LeanMinHash(seed=_SEED, hashvalues=values, scheme=_SCHEME)
 
 
 def _shingles(text: str) -> Iterator[Iterable[bytes]]:
@@ -69,7 +69,7 @@ def _shingles(text: str) -> Iterator[Iterable[bytes]]:
     yield map(words.__getitem__, map(slice, starts[at : at + _BLOCK], ends[at : at + _BLOCK]))
 
 
-def _datasketch() -> Any:
+def import_datasketch() -> Any:
   try:
     import datasketch
   except ImportError as error:
