@@ -1,24 +1,36 @@
-"""Files and folders that are whole or absent: written beside their place, then moved there."""
+"""Files and folders that are whole or absent: written beside their place, then moved there.
+
+A file may also be a URL (`runtime.places`): it is written here, then uploaded whole.
+"""
 
 import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from datarater.config import InputError
+from datarater.runtime.places import Place, open_binary, upload
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Place) -> Iterator[Path]:
   """Yields a temporary path beside `path`, which replaces it at the end; an exception leaves
   nothing.
 
   The temporary name is fixed, so that what a killed process left is written over, not gathered.
-  Raises InputError where the folder or the file cannot be made.
+  For a URL the temporary path is local. Raises InputError where the folder or the file cannot be
+  made.
   """
+  if not isinstance(path, Path):
+    with tempfile.TemporaryDirectory(prefix="datarater.") as folder:
+      partial = Path(folder) / path.name
+      yield partial
+      upload(partial, path)
+    return
   partial = path.with_name(f".{path.name}.partial")
   with explained(path):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +47,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Place) -> Iterator[BinaryIO]:
   """`atomic_path`, open for writing bytes."""
   with atomic_path(path) as partial:
     with explained(path):
@@ -66,17 +78,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Place, values: Any) -> None:
   """Writes JSON for people and programs: indented, keys in the order given, NaN refused."""
   text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
   with atomic_file(path) as file:
     file.write(text.encode() + b"\n")
 
 
-def read_json(path: Path, what: str) -> Any:
+def read_json(path: Place, what: str) -> Any:
   """Reads JSON; a missing or broken file raises InputError that calls it `what`."""
   try:
-    return json.loads(path.read_bytes())
+    with open_binary(path) as file:
+      return json.loads(file.read())
   except OSError as error:
     raise InputError(
       f"{what} {str(path)!r} cannot be read: {error.strerror}; name another folder"
@@ -88,7 +101,7 @@ def read_json(path: Path, what: str) -> Any:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Place) -> Iterator[None]:
   """Turns what the system says about a file (disk full, read-only) into InputError."""
   try:
     yield

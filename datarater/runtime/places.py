@@ -1,10 +1,10 @@
-"""Places: local paths and fsspec URLs (`s3://bucket/x`) under one type, with the methods of pathlib.
+"""Places: local paths and fsspec URLs (`s3://bucket/x`), both with the methods of pathlib.
 
-    place("corpus/a.jsonl")     a pathlib Path, and so is place("file:///corpus/a.jsonl")
+    place("corpus/a.jsonl")       a pathlib Path, and so is place("file:///corpus/a.jsonl")
     place("s3://corpus/a.jsonl")  a UPath of universal_pathlib
 
-Whatever a remote store raises becomes OSError when reading, InputError when writing, so that callers
-need to know one kind of failure.
+Whatever a remote store raises becomes OSError when reading, InputError when writing, so that
+callers need to know one kind of failure.
 """
 
 import contextlib
@@ -131,7 +131,7 @@ def size_of(where: Place) -> int:
 
 
 class _RemoteFile(io.RawIOBase):
-  """A file of fsspec whose errors are all OSError with a number: the store's fault, not the data's."""
+  """A file of fsspec. All its errors are OSError with a number: the store's fault, no bad data."""
 
   def __init__(self, file: Any, where: Place):
     self._file, self._where = file, where

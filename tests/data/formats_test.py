@@ -181,7 +181,7 @@ def test_ids_never_repeat_and_tell_their_base(tmp_path):
     {"text": "i", "id": "../../etc/passwd"},
   ]
   content = "".join(json.dumps(record) + "\n" for record in records).encode()
-  rows = read(write(tmp_path / "a.jsonl", content))
+  rows = read(write(tmp_path / "a.jsonl", content), numbering=Numbering())
   ids = [row.id for row in rows]
   assert len(set(ids)) == len(ids)
   assert ids[0].endswith("-0")
@@ -197,6 +197,10 @@ def test_ids_never_repeat_and_tell_their_base(tmp_path):
   # The content alone makes the id: another file, another place, the same name.
   again = read(write(tmp_path / "b.jsonl", b'\n{"text": "same", "k": 1}\n'))[1]
   assert again.id == ids[0]
+  # Without a numbering nothing is remembered: each has the id that its base gives.
+  alone = [row.id for row in read(tmp_path / "a.jsonl")]
+  assert alone[:4] == [ids[0], ids[0], "x", "x"]
+  assert [id_base(r.id, r.flags) for r in read(tmp_path / "a.jsonl")] == bases
   shared = Numbering()
   both = [r for p in (tmp_path / "a.jsonl",) * 2 for r in read_records(p, numbering=shared)]
   assert len({row.id for row in both}) == 2 * len(records)
@@ -241,7 +245,8 @@ def test_parquet_with_a_bad_string_a_bad_page_and_a_lost_footer(tmp_path):
   pq.write_table(pa.table({"text": bad}), tmp_path / "a.parquet")
   good, record = read(tmp_path / "a.parquet")
   assert good.text == "ok"
-  assert (record.reason, record.raw) == ("invalid UTF-8", b"\xff\xfe")
+  assert (record.reason, record.detail) == ("invalid UTF-8", "column text")
+  assert json.loads(record.raw) == {"text": {"base64": "//4="}}
 
   texts = [f"text {i} {'ab' * 40}" for i in range(5000)]
   pq.write_table(pa.table({"text": texts}), tmp_path / "b.parquet", row_group_size=1000)

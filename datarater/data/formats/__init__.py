@@ -1,4 +1,4 @@
-"""Shards of documents in and out: JSON lines (plain, gzip, zstd, xz), Parquet, plain text.
+"""Shards of documents in and out: JSON lines (plain, gzip, zstd, xz), Parquet, ArrayRecord, text.
 
 for shard in find_shards("corpus/*.jsonl.zst"):
   for record in read_records(shard.path):
@@ -8,13 +8,22 @@ for shard in find_shards("corpus/*.jsonl.zst"):
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Protocol
 
 from datarater.config import InputError
+from datarater.data.formats.array_record import read_array_record
 from datarater.data.formats.lines import open_jsonl, read_jsonl
 from datarater.data.formats.parquet import open_parquet, read_parquet
-from datarater.data.formats.records import BadRecord, Keys, Numbering, Record, Row, id_base
+from datarater.data.formats.records import (
+  MAX_RECORD_BYTES,
+  BadRecord,
+  Keys,
+  Numbering,
+  Reading,
+  Record,
+  Row,
+  id_base,
+)
 from datarater.data.formats.shards import (
   Shard,
   default_domain,
@@ -26,8 +35,10 @@ from datarater.data.formats.shards import (
   unreadable,
 )
 from datarater.data.formats.text import open_text, read_text
+from datarater.runtime.places import Place, place
 
 __all__ = [
+  "MAX_RECORD_BYTES",
   "BadRecord",
   "Keys",
   "Numbering",
@@ -57,7 +68,7 @@ class Writer(Protocol):
 
 
 def read_records(
-  path: Path,
+  path: str | Place,
   text_key: str = "text",
   id_key: str = "id",
   domain_key: str = "domain",
@@ -67,44 +78,51 @@ def read_records(
   paragraphs: bool = False,
   whole: bool = True,
   limit: int | None = None,
+  max_record_bytes: int = MAX_RECORD_BYTES,
   progress: Callable[[int], object] | None = None,
 ) -> Iterator[Record]:
   """Streams a shard: a `Row` for each document, a `BadRecord` for whatever cannot be one.
 
-  text_key, id_key, domain_key: fields; dots lead into nested objects. extra_keys: further ones
-  wanted. numbering: shared by shards whose ids must differ; by default ids are unique within the
-  shard. paragraphs: plain text is cut at blank lines. whole: rows can be written again (else
-  Parquet reads only the columns named here). limit: most records. progress: called with bytes of
-  the file read since. Raises InputError where the file cannot be read for reasons outside it, and
-  for an unknown extension.
+  path: a local file, or a URL. text_key, id_key, domain_key: fields; dots lead into nested objects.
+    extra_keys: further ones wanted.
+  numbering: makes ids unique among all that is read with it; without one, ids may repeat: a
+    document has the id that its field gives, or `<hash of its text>-0`, and nothing is remembered.
+  paragraphs: plain text is cut at blank lines. whole: rows can be written again (else Parquet reads
+    only the columns named here). limit: most records. max_record_bytes: a longer line, record or
+    text is a BadRecord. progress: called with bytes of the file read since.
+  Raises InputError where the file cannot be read for reasons outside it, and for an unknown
+  extension.
   """
   keys = Keys(text_key, id_key, domain_key, extra_keys)
-  numbering = Numbering() if numbering is None else numbering
-  path, kind = Path(path), format_of(Path(path))
-  if kind == "parquet":
-    records = read_parquet(path, keys, numbering, progress, whole)
-  elif kind == "text":
-    records = read_text(path, keys, numbering, progress, paragraphs)
-  else:
-    records = read_jsonl(path, keys, numbering, progress)
+  reading = Reading(keys, numbering, max_record_bytes, progress, whole, paragraphs)
+  path = place(path)
+  records = _READERS[format_of(path)](path, reading)
   try:
     yield from itertools.islice(records, limit)
   except OSError as error:
     raise unreadable(path, error) from error
 
 
-def open_writer(path: Path, like: Path, reasons: bool = False) -> AbstractContextManager[Any]:
+_READERS: dict[str, Callable[[Place, Reading], Iterator[Record]]] = {
+  "jsonl": read_jsonl,
+  "parquet": read_parquet,
+  "array_record": read_array_record,
+  "text": read_text,
+}
+
+
+def open_writer(path: Place, like: Place, reasons: bool = False) -> AbstractContextManager[Any]:
   """A `Writer` to `path`, in the format of the shard `like`; the file appears when the context ends
   well.
 
   reasons: each record gets a last field or column `rejected_reason`, and bad records are taken too.
   """
-  kind = format_of(Path(like))
+  kind = format_of(place(like))
   if kind == "parquet":
-    return open_parquet(Path(path), Path(like), reasons)
+    return open_parquet(place(path), place(like), reasons)
   if kind == "text":
-    return open_text(Path(path))
-  return open_jsonl(Path(path), reasons)
+    return open_text(place(path))
+  return open_jsonl(place(path), reasons)
 
 
 def require_text_key(shards: Sequence[Shard], text_key: str) -> None:

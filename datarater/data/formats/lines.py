@@ -2,25 +2,25 @@
 
 import contextlib
 import gzip
+import io
 import json
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
 from datarater.data.formats.records import (
   BadRecord,
   DamagedError,
-  Keys,
-  Numbering,
+  Reading,
   Record,
   Row,
-  make_row,
+  parse_json,
 )
 from datarater.runtime.atomic import atomic_file
+from datarater.runtime.places import Place, open_binary
 
 Progress = Callable[[int], object]
 """Told how many more bytes of the file on disk were read."""
@@ -36,16 +36,14 @@ _GZIP_LEVEL = 6
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_jsonl(
-  path: Path, keys: Keys, numbering: Numbering, progress: Progress | None = None
-) -> Iterator[Record]:
+def read_jsonl(path: Place, reading: Reading) -> Iterator[Record]:
   """One record a line, rows counted from 0. Blank lines are bad records too, so counts add up."""
-  number = -1
-  for number, line in enumerate(_lines(path, progress)):
+  for number, line in enumerate(_lines(path, reading.progress)):
     if isinstance(line, DamagedLine):
       yield BadRecord(number, line.error.reason, line.error.detail, line.raw, rest=True)
       return
-    yield _parse(number, line, keys, numbering)
+    skip = len(_BOM) if number == 0 and line.startswith(_BOM) else 0
+    yield parse_json(number, line, reading, skip)
 
 
 class DamagedLine:
@@ -55,22 +53,7 @@ class DamagedLine:
     self.error, self.raw = error, raw
 
 
-def _parse(number: int, line: bytes, keys: Keys, numbering: Numbering) -> Record:
-  content = line.removeprefix(_BOM) if number == 0 else line
-  if not content.strip():
-    return BadRecord(number, "blank line", "", line)
-  try:
-    values = json.loads(content.decode())
-  except UnicodeDecodeError as error:
-    return BadRecord(number, "invalid UTF-8", str(error.reason), line)
-  except (ValueError, RecursionError) as error:
-    return BadRecord(number, "broken JSON", str(error), line)
-  if not isinstance(values, dict):
-    return BadRecord(number, "not a JSON object", type(values).__name__, line)
-  return make_row(number, values, keys, numbering, line, line)
-
-
-def _lines(path: Path, progress: Progress | None) -> Iterator[bytes | DamagedLine]:
+def _lines(path: Place, progress: Progress | None) -> Iterator[bytes | DamagedLine]:
   """Lines without their newline; a line longer than a chunk is gathered and joined once."""
   gathered: list[bytes] = []
   chunks = decompressed(path, progress)
@@ -92,30 +75,33 @@ def _lines(path: Path, progress: Progress | None) -> Iterator[bytes | DamagedLin
     yield last
 
 
-def decompressed(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
+def decompressed(path: Place, progress: Progress | None = None) -> Iterator[bytes]:
   """Content in chunks, none empty. DamagedError where it is broken; OSError where the disk is."""
-  with path.open("rb") as file:
+  with open_binary(path) as file:
     compressed = path.suffix in (".gz", ".zst", ".xz")
-    if compressed and not file.peek(1):  # some decompressors take that for a whole file
+    # Some decompressors take a file without bytes for a whole one.
+    if compressed and not cast(io.BufferedReader, file).peek(1):
       raise DamagedError(f"broken {path.suffix[1:]}", "the file has no bytes")
     if path.suffix == ".zst":
       yield from _read_zst(file, progress)
     elif path.suffix == ".gz":
-      yield from _read_through(gzip.GzipFile(fileobj=file), file, progress)
+      yield from _read_through(gzip.GzipFile(fileobj=file), file, path, progress)
     elif path.suffix == ".xz":
-      yield from _read_through(lzma.LZMAFile(file), file, progress)  # noqa: SIM115
+      yield from _read_through(lzma.LZMAFile(file), file, path, progress)  # noqa: SIM115
     else:
-      yield from _read_through(file, file, progress)
+      yield from _read_through(file, file, path, progress)
 
 
-def _read_through(stream: Any, file: BinaryIO, progress: Progress | None) -> Iterator[bytes]:
+def _read_through(
+  stream: Any, file: BinaryIO, path: Place, progress: Progress | None
+) -> Iterator[bytes]:
   """read1 makes one read of what lies below, so nothing is lost that came before damage."""
   position = 0
   while True:
     try:
       chunk = stream.read1(CHUNK)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-      raise DamagedError(f"broken {Path(file.name).suffix[1:]}", error) from error
+      raise DamagedError(f"broken {path.suffix[1:]}", error) from error
     if progress:
       progress(file.tell() - position)
       position = file.tell()
@@ -168,7 +154,7 @@ def _with_reason(row: Row, reason: str) -> bytes:
 
 
 @contextlib.contextmanager
-def open_jsonl(path: Path, reasons: bool) -> Iterator[JsonlWriter]:
+def open_jsonl(path: Place, reasons: bool) -> Iterator[JsonlWriter]:
   """Writes JSON lines, compressed by `path`'s extension; the same lines give the same bytes."""
   with atomic_file(path) as file, _compressing(file, path.suffix) as stream:
     yield JsonlWriter(stream, reasons)

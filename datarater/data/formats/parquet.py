@@ -1,17 +1,22 @@
 """Parquet: read batch by batch; rows are written again as Arrow values: no type is bent."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datarater.data.formats.records import BadRecord, Keys, Numbering, Record, make_row
+from datarater.data.formats.arrow_values import LazyBatch, python_values
+from datarater.data.formats.json_values import to_json
+from datarater.data.formats.records import BadRecord, Keys, Reading, Record, make_row
 from datarater.runtime.atomic import atomic_path, explained
+from datarater.runtime.places import Place, open_binary, size_of
 
 BATCH_ROWS = 256
+_BATCH_BYTES = 8 << 20
 _BUFFER_BYTES = 1 << 20
 _GROUP_ROWS = 4096
 """Rows of a group written; also what a writer holds in memory."""
@@ -19,47 +24,49 @@ _GROUP_ROWS = 4096
 REASON, ROW = "rejected_reason", "rejected_row"
 
 
-def read_parquet(
-  path: Path,
-  keys: Keys,
-  numbering: Numbering,
-  progress: Callable[[int], object] | None = None,
-  whole: bool = True,
-) -> Iterator[Record]:
-  """One record a row. whole: every column, which writing rows again needs; else those of `keys`."""
+def read_parquet(path: Place, reading: Reading) -> Iterator[Record]:
+  """One record a row. `reading.whole`: every column, which writing rows again needs; else those of
+  the keys.
+  """
   number = 0
-  size, reported = path.stat().st_size, 0
-  with path.open("rb"):
-    pass  # a missing or locked file is the user's error, not a broken shard
-  try:
-    for batch, share in _batches(path, keys, whole):
-      columns = _columns(batch, keys)
-      for index in range(batch.num_rows):
-        yield _record(number, columns, index, keys, numbering, (batch, index))
-        number += 1
-      if progress:
-        progress(int(share * size) - reported)
-        reported = int(share * size)
-  except (pa.ArrowException, OSError) as error:
-    if isinstance(error, OSError) and error.errno is not None:
-      raise
-    yield BadRecord(number, "broken parquet", str(error), rest=True)
+  with open_binary(path) as file:  # a missing file is the user's error, not a broken shard
+    size, reported = size_of(path), 0
+    try:
+      for batch, share in _batches(path if isinstance(path, Path) else file, reading):
+        columns = _columns(batch.batch, reading.keys)
+        for index in range(batch.batch.num_rows):
+          yield _record(number, columns, index, reading, batch)
+          number += 1
+        if reading.progress:
+          reading.progress(int(share * size) - reported)
+          reported = int(share * size)
+    except (pa.ArrowException, OSError) as error:
+      if isinstance(error, OSError) and error.errno is not None:
+        raise
+      yield BadRecord(number, "broken parquet", str(error), rest=True)
 
 
-def _batches(path: Path, keys: Keys, whole: bool) -> Iterator[tuple[pa.RecordBatch, float]]:
+def _batches(file: Path | BinaryIO, reading: Reading) -> Iterator[tuple[LazyBatch, float]]:
   """(batch, share of the file's rows up to its end)."""
   # Without these two, pyarrow holds the compressed file, or whole row groups of it, in memory.
-  parquet = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-  names = parquet.schema_arrow.names
+  parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+  keys, names = reading.keys, parquet.schema_arrow.names
   wanted = {keys.text, keys.id, keys.domain, *keys.extra}
   roots = {key if key in names else key.split(".")[0] for key in wanted}
-  columns = None if whole else [name for name in names if name in roots]
+  columns = None if reading.whole else [name for name in names if name in roots]
   total = max(1, parquet.metadata.num_rows)
   seen = 0
   with parquet:
-    for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+    for batch in parquet.iter_batches(_batch_rows(parquet.metadata), columns=columns):
       seen += batch.num_rows
-      yield batch, seen / total
+      yield LazyBatch(batch), seen / total
+
+
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+  """Rows that are some megabytes, so that long documents do not come by the hundred."""
+  groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+  widest = max((g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=0)
+  return int(min(BATCH_ROWS, max(1, _BATCH_BYTES / max(widest, 1))))
 
 
 def _columns(batch: pa.RecordBatch, keys: Keys) -> dict[str, list[Any]]:
@@ -68,46 +75,37 @@ def _columns(batch: pa.RecordBatch, keys: Keys) -> dict[str, list[Any]]:
   columns = {}
   for name in {key if key in batch.schema.names else key.split(".")[0] for key in wanted if key}:
     if name in batch.schema.names:
-      columns[name] = _values(batch.column(batch.schema.names.index(name)))
+      columns[name] = python_values(batch, batch.schema.names.index(name))
   return columns
 
 
-def _values(array: pa.Array) -> list[Any]:
-  try:
-    return array.to_pylist()
-  except (
-    UnicodeDecodeError
-  ):  # parquet does not check that strings are UTF-8: one bad value, not all
-    return [_value(scalar) for scalar in array]
-
-
-def _value(scalar: pa.Scalar) -> Any:
-  try:
-    return scalar.as_py()
-  except UnicodeDecodeError as error:
-    return error
-
-
 def _record(
-  number: int,
-  columns: dict[str, list[Any]],
-  index: int,
-  keys: Keys,
-  numbering: Numbering,
-  source: tuple[pa.RecordBatch, int],
+  number: int, columns: dict[str, list[Any]], index: int, reading: Reading, batch: LazyBatch
 ) -> Record:
   values = {name: column[index] for name, column in columns.items()}
-  for name, value in values.items():
-    if isinstance(value, UnicodeDecodeError):
-      return BadRecord(number, "invalid UTF-8", f"column {name}", bytes(value.object), source)
-  raw = repr(values).encode("utf-8", "replace")
-  return make_row(number, values, keys, numbering, source, raw, source[0].schema.names)
+  source, load = (batch.batch, index), functools.partial(batch.row, index)
+  bad = next((name for name, value in values.items() if _not_utf8(batch.batch, name, value)), None)
+  if bad is not None:
+    return BadRecord(number, "invalid UTF-8", f"column {bad}", to_json(load()), source)
+  return make_row(
+    number, values, reading, source, load, lambda: to_json(load()), batch.batch.schema.names
+  )
+
+
+def _not_utf8(batch: pa.RecordBatch, name: str, value: Any) -> bool:
+  """A string column gives bytes where `python_values` could not decode them."""
+  if not isinstance(value, bytes):
+    return False
+  kind = batch.schema.field(batch.schema.names.index(name)).type
+  if pa.types.is_dictionary(kind):
+    kind = kind.value_type
+  return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 class ParquetWriter:
   """Rows of one source file, by its schema; with `reasons`, two columns more say row and reason."""
 
-  def __init__(self, path: Path, like: Path, reasons: bool):
+  def __init__(self, path: Path, like: Place, reasons: bool):
     schema, self._compression = _schema_of(like)
     self._reasons, self._path = reasons, path
     self._columns = list(range(len(schema)))
@@ -175,10 +173,10 @@ class ParquetWriter:
     return self._writer
 
 
-def _schema_of(path: Path) -> tuple[pa.Schema, str]:
+def _schema_of(path: Place) -> tuple[pa.Schema, str]:
   """Arrow schema and codec; those of a file without columns where it cannot be read at all."""
   try:
-    with pq.ParquetFile(path) as parquet:
+    with open_binary(path) as file, pq.ParquetFile(file) as parquet:
       metadata = parquet.metadata
       has_data = metadata.num_row_groups > 0 and metadata.num_columns > 0
       codec = metadata.row_group(0).column(0).compression if has_data else "SNAPPY"
@@ -188,7 +186,7 @@ def _schema_of(path: Path) -> tuple[pa.Schema, str]:
 
 
 @contextlib.contextmanager
-def open_parquet(path: Path, like: Path, reasons: bool) -> Iterator[ParquetWriter]:
+def open_parquet(path: Place, like: Place, reasons: bool) -> Iterator[ParquetWriter]:
   """Writes rows read from `like` (`whole=True`), atomically."""
   with atomic_path(path) as partial:
     writer = ParquetWriter(partial, like, reasons)

@@ -2,10 +2,15 @@
 
 import base64
 import dataclasses
+import functools
 import hashlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+MAX_RECORD_BYTES = 32 << 20
+"""A longer line, record, or text is set aside as `record too long`, unless the caller says more."""
 
 FLAG_REPEATED = "repeated_id"
 """The id had been given before; a suffix `~n` tells the documents apart."""
@@ -32,12 +37,25 @@ class Keys:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reading:
+  """How a shard is read; see `read_records`."""
+
+  keys: Keys = Keys()
+  numbering: "Numbering | None" = None
+  max_bytes: int = MAX_RECORD_BYTES
+  progress: Callable[[int], object] | None = None
+  whole: bool = True
+  paragraphs: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
   """A document.
 
-  number: row in its shard, from 0. id: unique within what was numbered together. domain: None where
-  the record has none. source: what the writer needs to write it again untouched: a line, or (batch,
-  index). flags: `FLAG_*`.
+  number: row in its shard, from 0. id: unique within what was numbered together; without a
+  numbering its field's value, or `<hash of the text>-0`. domain: None where the record has none.
+  source: what the writer needs to write it again untouched: a line, a record's bytes, or (batch,
+  index). flags: `FLAG_*`. keys: where text, id and domain were found. load: makes all fields.
   """
 
   number: int
@@ -47,6 +65,14 @@ class Row:
   source: Any
   flags: tuple[str, ...] = ()
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  keys: Keys = Keys()
+  load: Callable[[], dict[str, Any]] | None = dataclasses.field(
+    default=None, compare=False, repr=False
+  )
+
+  def values(self) -> dict[str, Any]:
+    """All fields of the record as Python values, made when asked for. Plain text has `text`."""
+    return self.load() if self.load else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +90,11 @@ class BadRecord:
   raw: bytes = b""
   source: Any = None
   rest: bool = False
+
+  @classmethod
+  def too_long(cls, number: int, size: int, limit: int, raw: bytes, source: Any) -> "BadRecord":
+    """Longer than `max_record_bytes`; `raw` is all of it."""
+    return cls(number, "record too long", f"{size} bytes, {limit} allowed", raw, source)
 
   def as_json(self) -> dict[str, Any]:
     """row, reason, detail, and `raw`, or `raw_base64` where the bytes are no UTF-8."""
@@ -140,36 +171,67 @@ def id_base(document_id: str, flags: tuple[str, ...] | list[str]) -> tuple[str, 
 def make_row(
   number: int,
   values: Mapping[str, Any],
-  keys: Keys,
-  numbering: Numbering,
+  reading: Reading,
   source: Any,
-  raw: bytes = b"",
+  load: Callable[[], dict[str, Any]] | None = None,
+  raw: bytes | Callable[[], bytes] = b"",
   names: Sequence[str] = (),
 ) -> Record:
   """A Row of a record's fields, or the BadRecord that says why there is none.
 
-  names: all the record's fields, where `values` has only some.
+  load: makes all fields, where the row is asked for them. raw: the record's bytes, or what makes
+  them. names: all the record's fields, where `values` has only some.
   """
+  keys, limit = reading.keys, reading.max_bytes
   text = lookup(values, keys.text)
   reason = text_trouble(text)
   if reason:
     detail = f"fields: {', '.join(names or values)}" if text is None else ""
-    return BadRecord(number, reason, detail, raw, source)
-  document_id, flags = name_document(lookup(values, keys.id), text, numbering)
-  domain = lookup(values, keys.domain)
+    return BadRecord(number, reason, detail, raw() if callable(raw) else raw, source)
+  if 4 * len(text) > limit and (size := len(text.encode())) > limit:
+    return BadRecord.too_long(number, size, limit, raw() if callable(raw) else raw, source)
+  document_id, flags = name_document(lookup(values, keys.id), text, reading.numbering)
+  domain = _domain_name(lookup(values, keys.domain))
   extra = {key: lookup(values, key) for key in keys.extra}
-  return Row(number, document_id, text, _domain_name(domain), source, flags, extra)
+  return Row(number, document_id, text, domain, source, flags, extra, keys, load)
 
 
-def name_document(given: Any, text: str, numbering: Numbering) -> tuple[str, tuple[str, ...]]:
+def parse_json(
+  number: int, line: bytes, reading: Reading, skip: int = 0, what: str = "line"
+) -> Record:
+  """A record of one JSON object in UTF-8. skip: bytes before it that belong to no record."""
+  if len(line) > reading.max_bytes:
+    return BadRecord.too_long(number, len(line), reading.max_bytes, line, line)
+  content = line[skip:] if skip else line
+  if not content.strip():
+    return BadRecord(number, f"blank {what}", "", line, line)
+  try:
+    values = json.loads(content.decode())
+  except UnicodeDecodeError as error:
+    return BadRecord(number, "invalid UTF-8", str(error.reason), line, line)
+  except (ValueError, RecursionError) as error:
+    return BadRecord(number, "broken JSON", str(error), line, line)
+  if not isinstance(values, dict):
+    return BadRecord(number, "not a JSON object", type(values).__name__, line, line)
+  return make_row(number, values, reading, line, functools.partial(_parsed, content), line)
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+  return json.loads(content.decode())
+
+
+def name_document(
+  given: Any, text: str, numbering: Numbering | None = None
+) -> tuple[str, tuple[str, ...]]:
   """(id, flags) from the id field's value (None: no such field) or else the text."""
   if isinstance(given, int) and not isinstance(given, bool):
     given = str(given)
   if isinstance(given, str) and given and not text_trouble(given):
-    name, changed = numbering.given(given)
+    name, changed = numbering.given(given) if numbering else (given, False)
     return name, (FLAG_REPEATED,) if changed else ()
   digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-  return numbering.derived(digest), (FLAG_DERIVED if given is None else FLAG_UNUSABLE,)
+  flag = FLAG_DERIVED if given is None else FLAG_UNUSABLE
+  return numbering.derived(digest) if numbering else f"{digest}-0", (flag,)
 
 
 def lookup(values: Mapping[str, Any], key: str) -> Any:

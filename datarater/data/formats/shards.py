@@ -3,19 +3,40 @@
 import dataclasses
 import glob
 import hashlib
-import itertools
 import os
-from collections.abc import Iterator, Sequence
+import posixpath
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from upath import UPath
+
 from datarater.config import InputError, require
+from datarater.data.formats.globs import expand
+from datarater.runtime.places import (
+  Place,
+  canonical,
+  identity,
+  lies_in,
+  open_binary,
+  place,
+  size_of,
+)
 
 Format = str
-"""`jsonl`, `parquet` or `text`."""
+"""`jsonl`, `parquet`, `array_record` or `text`."""
 
 _LINES = tuple(a + b for a in (".jsonl", ".ndjson", ".json") for b in ("", ".gz", ".zst", ".xz"))
-FORMAT_OF = {**dict.fromkeys(_LINES, "jsonl"), ".parquet": "parquet", ".txt": "text"}
-EXTENSIONS = ".jsonl, .ndjson or .json (each also with .gz, .zst, .xz), .parquet, .txt"
+FORMAT_OF = {
+  **dict.fromkeys(_LINES, "jsonl"),
+  ".parquet": "parquet",
+  ".array_record": "array_record",
+  ".txt": "text",
+}
+EXTENSIONS = (
+  ".jsonl, .ndjson or .json (each also with .gz, .zst, .xz), .parquet, .array_record, .txt"
+)
+TFDS_NAME = re.compile(r"(.+)\.array_record-\d{5,}-of-\d{5,}")
 
 _ENDS = 1 << 16
 
@@ -24,7 +45,7 @@ _ENDS = 1 << 16
 class Shard:
   """A file of documents. name: its path below the folder that all shards share, with slashes."""
 
-  path: Path
+  path: Place
   name: str
 
   @property
@@ -34,11 +55,18 @@ class Shard:
   @property
   def size(self) -> int:
     """Bytes on disk; 0 where the file has gone, which reading it will say."""
-    return self.path.stat().st_size if self.path.exists() else 0
+    try:
+      return size_of(self.path)
+    except OSError:
+      return 0
 
 
-def format_of(path: Path) -> Format:
-  """The format by extension; an unknown one raises InputError."""
+def format_of(path: Place) -> Format:
+  """The format by extension, or TFDS's `x.array_record-00000-of-00004`; an unknown one raises
+  InputError.
+  """
+  if TFDS_NAME.fullmatch(path.name):
+    return "array_record"
   for extension, name in FORMAT_OF.items():
     if path.name.endswith(extension):
       return name
@@ -47,88 +75,102 @@ def format_of(path: Path) -> Format:
   )
 
 
-def stem(path: Path) -> str:
+def stem(path: Place) -> str:
   """The file's name without folder and extension: `a.jsonl.zst` → `a`."""
+  if match := TFDS_NAME.fullmatch(path.name):
+    return match.group(1)
   for extension in FORMAT_OF:
     if path.name.endswith(extension) and path.name != extension:
       return path.name.removesuffix(extension)
   return path.stem
 
 
-def default_domain(path: Path) -> str:
+def default_domain(path: Place) -> str:
   """The domain of documents that name none: the shard's stem; of plain text its folder's name."""
-  return path.resolve().parent.name if format_of(path) == "text" else stem(path)
+  return canonical(path).parent.name if format_of(path) == "text" else stem(path)
 
 
-def find_shards(patterns: str | Path | Sequence[str | Path]) -> list[Shard]:
-  """The files that paths and globs (`**` included) mean, each once, in the order of their names.
+Patterns = str | Place | Sequence[str | Place]
 
-  Raises InputError for a pattern without a file, and for a file of unknown format.
+
+def find_shards(patterns: Patterns) -> list[Shard]:
+  """The files that paths, URLs and globs (`**` included) mean, each once, in the order of their
+  names.
+
+  Raises InputError for a pattern without a file, for a file of unknown format, for a link that
+  leads nowhere or back to itself, and for inputs of several file systems.
   """
-  paths: dict[Path, Path] = {}
+  found: dict[tuple[str, ...], Place] = {}
   for pattern in as_patterns(patterns):
-    for path in _matches(pattern):
+    for path in expand(pattern):
       format_of(path)
-      paths.setdefault(path.resolve(), path.absolute())
+      found.setdefault(identity(path), path)
+  systems = {key[0] for key in found}
+  require(
+    len(systems) == 1,
+    "inputs lie in different places "
+    f"({', '.join(sorted(name or 'local' for name in systems))}); give those of one place",
+  )
   # Lexical, links unfollowed: the names that the user sees. `..` in a pattern is removed first.
-  plain = sorted({Path(os.path.normpath(path)) for path in paths.values()})
-  root = Path(os.path.commonpath([path.parent for path in plain]))
-  shards = [Shard(path, path.relative_to(root).as_posix()) for path in plain]
-  for shard in shards:
-    require(
-      _is_unicode(shard.name),
-      f"input {shard.name!r} has a name that is not UTF-8; rename the file",
-    )
+  plain = {_plain(path, key): path for key, path in found.items()}
+  root = posixpath.commonpath([posixpath.dirname(text) or "." for text in plain]) if plain else ""
+  shards = [_shard(path, text, root) for text, path in plain.items()]
   return sorted(shards, key=lambda shard: shard.name)
 
 
-def as_patterns(patterns: str | Path | Sequence[str | Path]) -> list[str]:
-  """One pattern or several, as a list of strings; none at all raises InputError."""
-  several = [patterns] if isinstance(patterns, str | Path) else list(patterns)
+def _plain(path: Place, key: tuple[str, ...]) -> str:
+  return os.path.normpath(path.absolute()) if isinstance(path, Path) else "/".join(key[1:])
+
+
+def _shard(path: Place, text: str, root: str) -> Shard:
+  name = posixpath.relpath(text, root)
+  require(_is_unicode(name), f"input {name!r} has a name that is not UTF-8; rename the file")
+  return Shard(Path(text) if isinstance(path, Path) else path, name)
+
+
+def as_patterns(patterns: Patterns) -> list[str | Place]:
+  """One pattern or several, as a list; none at all raises InputError."""
+  several = [patterns] if isinstance(patterns, str | Path | UPath) else list(patterns)
   require(bool(several), "no input is given; name files or a glob such as 'data/*.jsonl'")
-  return [str(pattern) for pattern in several]
+  return several
 
 
-def _matches(pattern: str) -> Iterator[Path]:
-  found = [Path(pattern)] if Path(pattern).exists() else []
-  found = found or [Path(p) for p in glob.glob(pattern, recursive=True)]
-  files = [path for path in found if path.is_file()]
-  if not files and any(path.is_dir() for path in found):
-    example = pattern.rstrip("/") + "/*.jsonl"
-    raise InputError(f"input {pattern!r} is a folder; give a glob of its files such as {example!r}")
-  require(bool(files), f"input {pattern!r} matches no file; check the path and the glob")
-  return iter(files)
-
-
-def input_places(patterns: str | Path | Sequence[str | Path]) -> list[Path]:
+def input_places(patterns: Patterns) -> list[Place]:
   """Where no output may be: each named file, and for a glob the folders that it looks into."""
-  places = set()
+  places: dict[tuple[str, ...], Place] = {}
   for pattern in as_patterns(patterns):
-    if Path(pattern).exists():
-      places.add(Path(pattern).resolve())
-      continue
-    parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-    places.add(Path(*parts).resolve())
-    places |= {path.resolve().parent for path in _matches(pattern)}
-  return sorted(places)
+    files = expand(pattern)
+    named = place(pattern)
+    if [identity(file) for file in files] == [identity(named)]:
+      folders = [named]
+    else:
+      folders = [*(file.parent for file in files), _before_magic(named)]
+    places |= {identity(folder): canonical(folder) for folder in folders}
+  return [places[key] for key in sorted(places)]
 
 
-def require_apart(output: Path, others: Sequence[Path], what: str) -> None:
+def _before_magic(pattern: Place) -> Place:
+  while glob.has_magic(str(pattern)):
+    pattern = pattern.parent
+  return pattern
+
+
+def require_apart(output: str | Place, others: Sequence[Place], what: str) -> None:
   """Raises InputError where `output` is one of these places, lies in one, or holds one."""
-  place = Path(output).resolve()
   for other in others:
-    where = "inside" if place.is_relative_to(other) else "around"
+    inside, around = lies_in(place(output), other), lies_in(other, place(output))
     require(
-      not place.is_relative_to(other) and not other.is_relative_to(place),
-      f"output {str(output)!r} is {where} the {what} {str(other)!r}; name a folder beside it",
+      not inside and not around,
+      f"output {str(output)!r} is {'inside' if inside else 'around'} the {what} {str(other)!r}; "
+      "name a folder beside it",
     )
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Place) -> str:
   """Tells versions of a file apart without reading it whole: its size, a hash of both its ends."""
   try:
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    size = size_of(path)
+    with open_binary(path) as file:
       digest = hashlib.blake2b(file.read(_ENDS), digest_size=8)
       file.seek(max(0, size - _ENDS))
       digest.update(file.read(_ENDS))
@@ -137,10 +179,11 @@ def fingerprint(path: Path) -> str:
   return f"{size} bytes, {digest.hexdigest()}"
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
+def unreadable(path: Place, error: OSError) -> InputError:
   """The disk, not the content, is at fault."""
   return InputError(
-    f"input {str(path)!r} cannot be read: {error.strerror}; restore the file, or leave it out"
+    f"input {str(path)!r} cannot be read: {error.strerror or error}; "
+    "restore the file, or leave it out"
   )
 
 
