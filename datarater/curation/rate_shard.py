@@ -104,6 +104,7 @@ class RateShard:
       c.domain_key,
       whole=False,
       limit=self.limit,
+      max_record_bytes=int(c.max_record_mib * _MEBIBYTE),
       progress=progress,
     )
     for record in records:

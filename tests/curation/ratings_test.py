@@ -5,23 +5,13 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from toys import Length
 
 from datarater.config import InputError
 from datarater.curation import ratings as side
-from datarater.curation.rules import TopFraction
-from datarater.curation.run import score, select
+from datarater.curation.score import score
 from datarater.scorers.base import describe, rate
 from datarater.scorers.random import RandomScorer, uniform_hash
-
-
-class Length:
-  """Rates by length, counts words as tokens; `nan` cannot be rated."""
-
-  name, fingerprint = "length", "1"
-
-  def score_with_tokens(self, texts):
-    ratings = [np.nan if text == "nan" else len(text) for text in texts]
-    return np.array(ratings, np.float32), np.array([len(text.split()) for text in texts])
 
 
 def corpus(tmp_path, **shards):
@@ -39,7 +29,7 @@ def test_side_files_have_the_promised_columns(tmp_path):
     a=[{"text": "one two", "id": "x", "domain": "d"}, {"text": 5}, {"text": "nan", "id": "y"}],
     b=[{"text": "longer text here"}],
   )
-  score(Length(), inputs, tmp_path / "r", batch_size=1, quiet=True)
+  score(Length(), inputs, tmp_path / "r", quiet=True)
   table = pq.read_table(tmp_path / "r" / "ratings" / "a.jsonl.parquet")
   assert table.schema.equals(side.SCHEMA)
   first, second = table.to_pylist()
@@ -65,33 +55,20 @@ def test_side_files_have_the_promised_columns(tmp_path):
   assert stats["domains"]["d"] == {"documents": 1, "bytes": 7}
 
 
-def test_all_side_files_read_as_one_table(tmp_path):
-  inputs = corpus(
-    tmp_path, a=[{"text": "aa"}, {"text": "nan"}], b=[], c=[{"text": "c", "domain": "d"}]
-  )
-  score(Length(), inputs, tmp_path / "r", quiet=True)
-  table = side.read_ratings(tmp_path / "r")
-  assert table.shards == ("a.jsonl", "b.jsonl", "c.jsonl")
-  np.testing.assert_array_equal(table.ratings, np.array([2, np.nan, 1], np.float32))
-  assert table.shard.tolist() == [0, 0, 2]
-  assert table.row.tolist() == [0, 1, 0]
-  assert table.tokens.tolist() == [1, 1, 1]
-  assert table.domain.tolist() == [None, None, "d"]
-  score(RandomScorer(), inputs, tmp_path / "r2", quiet=True)
-  assert side.read_ratings(tmp_path / "r2").tokens.tolist() == [-1, -1, -1]
-  assert side.read_ratings(tmp_path / "r2").ids.tolist() == table.ids.tolist()
+def all_ids(folder):
+  paths = [side.side_path(folder, name) for name in side.scored_shards(folder)]
+  return [name for path in paths for name in side.read_side_file(path)[0]["id"].to_pylist()]
 
 
 def test_ids_are_unique_across_shards_and_numbering_again_changes_nothing(tmp_path):
   same = [{"text": "same"}, {"text": "x", "id": "i"}, {"text": "other"}, {"text": "y", "id": "i~1"}]
   inputs = corpus(tmp_path, a=same, b=same, c=same, d=[{"text": "alone"}])
   score(Length(), inputs, tmp_path / "r", quiet=True)
-  ids = side.read_ratings(tmp_path / "r").ids.tolist()
+  ids = all_ids(tmp_path / "r")
   assert len(set(ids)) == 13
   assert [name.rsplit("-", 1)[1] for name in ids[0::4]][:3] == ["0", "1", "2"]
-  assert ids[1] == "i"
-  # The corpus still belongs to its ratings, whose ids it cannot tell from one shard alone.
-  assert select(tmp_path / "r", inputs, tmp_path / "s", TopFraction(0.0), quiet=True)["kept"] == 13
+  assert ids[1::4][:3] == ["i", "i~2", "i~3"]  # `i~1` is another document's own
+  assert ids[3::4][:3] == ["i~1", "i~1~1", "i~1~2"]
   before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*.parquet")}
   side.make_ids_unique(tmp_path / "r", ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"])
   assert all(path.read_bytes() == content for path, content in before.items())
@@ -102,7 +79,7 @@ def test_ids_are_unique_across_shards_and_numbering_again_changes_nothing(tmp_pa
   score(Length(), str(tmp_path / "corpus" / name), local, quiet=True)
   side.side_path(tmp_path / "again", name).write_bytes(side.side_path(local, name).read_bytes())
   side.make_ids_unique(tmp_path / "again", ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"])
-  assert side.read_ratings(tmp_path / "again").ids.tolist() == ids
+  assert all_ids(tmp_path / "again") == ids
 
 
 def test_a_folder_named_like_a_partition_is_no_column(tmp_path):
@@ -126,7 +103,7 @@ def test_folders_that_hold_no_finished_ratings_are_refused(tmp_path):
   run = json.loads((tmp_path / "r" / "run.json").read_text())
   for change, message in (
     ({"kind": "selection"}, "holds 'selection', no ratings"),
-    ({"schema_version": 99}, "have schema version 99, 1 is read here; install"),
+    ({"schema_version": 99}, "have schema version 99, 2 is read here; install"),
   ):
     (tmp_path / "r" / "run.json").write_text(json.dumps(run | change))
     with pytest.raises(InputError, match=message):
@@ -134,7 +111,7 @@ def test_folders_that_hold_no_finished_ratings_are_refused(tmp_path):
   (tmp_path / "r" / "run.json").write_text(json.dumps(run))
   side.side_path(tmp_path / "r", "a.jsonl").write_bytes(b"half")
   with pytest.raises(InputError, match="delete it and run the command that wrote it"):
-    side.read_ratings(tmp_path / "r")
+    side.read_side_file(side.side_path(tmp_path / "r", "a.jsonl"))
   (tmp_path / "r" / "stats.json").unlink()
   with pytest.raises(InputError, match="are not complete; finish them"):
     side.read_run(tmp_path / "r")

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from toys import Length
+from upath import UPath
 
 from datarater.config import InputError, ScoreConfig
 from datarater.curation import rate_shard
@@ -24,7 +25,7 @@ from datarater.data.formats import BadRecord, Row, find_shards, read_records
 from datarater.data.signals import SIGNALS, signals
 from datarater.scorers.random import RandomScorer
 
-WORDS = "alpha beta gamma delta nan".split()
+WORDS = ["alpha", "beta", "gamma", "delta"]
 
 
 def write_corpus(folder, shards=3, documents=5000):
@@ -34,7 +35,7 @@ def write_corpus(folder, shards=3, documents=5000):
   for shard in range(shards):
     with (folder / f"{shard}.jsonl").open("w") as file:
       for i in range(documents):
-        text = " ".join(rng.choices(WORDS[:4], k=1 + i % 9))
+        text = " ".join(rng.choices(WORDS, k=1 + i % 9))
         file.write("{broken\n" if i % 1000 == 7 else json.dumps({"text": text, "n": i}) + "\n")
   return str(folder / "*.jsonl")
 
@@ -164,10 +165,10 @@ def test_wrong_settings_are_named(tmp_path):
 
   def refused(message, scorer=None, config=None, output="r", **options):
     with pytest.raises(InputError, match=message):
-      score(scorer or Length(), inputs, tmp_path / output, config, quiet=True, **options)
+      score(Length() if scorer is None else scorer, inputs, tmp_path / output, config, quiet=True, **options)
 
   score(Length(), inputs, tmp_path / "r", quiet=True)
-  refused("was begun otherwise .*settings.signals: false .*true", config=ScoreConfig(signals=True))
+  refused("was begun otherwise .*settings.signals: False -> True", config=ScoreConfig(signals=True))
   refused("scorers", scorer=RandomScorer())
   refused("'body' is a string in none", config=ScoreConfig(text_key="body"), output="new")
   refused("limit is 0; give 1", limit=0)
@@ -183,3 +184,19 @@ def test_a_trial_rates_the_first_records_and_says_so(tmp_path):
   assert (stats["records"], stats["shards"]) == (40, 2)
   assert side.scored_shards(tmp_path / "r") == ["0.jsonl", "1.jsonl"]
   assert score(Length(), inputs, tmp_path / "r", limit=40, quiet=True) == stats
+
+
+def test_corpus_and_ratings_may_be_urls(tmp_path):
+  inputs = write_corpus(tmp_path / "c", shards=2, documents=3000)
+  store = UPath("memory://score-test")
+  for path in (tmp_path / "c").iterdir():
+    (store / "c" / path.name).write_bytes(path.read_bytes())
+  score(Length(), inputs, tmp_path / "r", quiet=True)
+  for _ in range(2):  # the second time everything is there
+    score(Length(), "memory://score-test/c/*.jsonl", "memory://score-test/r", quiet=True)
+  there = {
+    path.path.split("/r/", 1)[1]: path.read_bytes()
+    for path in (store / "r").rglob("*")
+    if path.is_file()
+  }
+  assert there == tree(tmp_path / "r")
