@@ -12,14 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from datarater.report import curves, distributions, health, style, tables
+from datarater.report import curves, distributions, health, page, style, tables
 from datarater.report.style import number, numbers
-from datarater.runtime.atomic import atomic_file
 
 Results = Mapping[str, Any]
 Verdict = Literal["win", "tie", "loss", "none"]
@@ -44,20 +41,12 @@ def write_report(results: Results, path: str | Path) -> None:
 
   Any part may be missing: its section is left out.
   """
-  page = render(results).encode("utf-8", "replace")
-  with atomic_file(Path(path)) as file:
-    file.write(page)
+  page.write_page(render(results), path)
 
 
 def render(results: Results) -> str:
   """The page as text."""
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-  )
+  environment = page.environment()
   environment.filters |= {
     "scientific": lambda value: style.scientific(number(value)),
     "duration": duration,
@@ -243,10 +232,6 @@ def _against_random(results: Results) -> tuple[bool, str]:
   return True, f"{ends}: the rater's choice is better than chance by {by}."
 
 
-def _svg(figure: Figure, name: str) -> Markup:
-  return Markup(style.to_svg(figure, name=name, themed=True))
-
-
 def _any(values: Any) -> bool:
   return bool(np.isfinite(numbers(values)).any())
 
@@ -314,7 +299,7 @@ def _curves(results: Results) -> dict[str, Markup]:
         arms, target=target, columns=2, width=_NARROW, row_height=140
       ),
     }
-  return {name: _svg(figure, f"curves-{name}") for name, figure in drawn.items()}
+  return {name: page.inline_svg(figure, f"curves-{name}") for name, figure in drawn.items()}
 
 
 def _ratings(results: Results) -> dict[str, Markup]:
@@ -327,7 +312,7 @@ def _ratings(results: Results) -> dict[str, Markup]:
   if before and after:
     order = distributions.rating_order(by_domain)
     drawn["mixture"] = distributions.mixture(before, after, order=order, target=target)
-  return {name: _svg(figure, name) for name, figure in drawn.items()}
+  return {name: page.inline_svg(figure, name) for name, figure in drawn.items()}
 
 
 def _excerpts(results: Results) -> dict[str, list[dict[str, Any]]]:
@@ -386,7 +371,7 @@ def _health(meta: Results, target: str) -> dict[str, Markup]:
       colours={target: "target"},
       smooth=max(1, len(steps or []) // 40),
     )
-  return {name: _svg(figure, f"health-{name}") for name, figure in drawn.items()}
+  return {name: page.inline_svg(figure, f"health-{name}") for name, figure in drawn.items()}
 
 
 def _meta_ratio(results: Results) -> str:
