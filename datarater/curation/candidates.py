@@ -7,7 +7,6 @@ they are read again, row group by row group, where a rule draws (`Candidates.dra
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,6 +73,11 @@ class Candidates:
     """The documents' numbers for one purpose: the same whatever their order and number."""
     return lambda at: self.draw(at, seed, purpose)
 
+  def part(self, rows: slice) -> "Candidates":
+    """Some of them, for counting; their draws are no longer theirs."""
+    own = {name: getattr(self, name)[rows] for name in ("ratings", "tokens", "domain")}
+    return dataclasses.replace(self, **own)
+
   def only(self, eligible: np.ndarray) -> "Candidates":
     """The same documents, of which those that are not eligible (bool[N]) cannot be chosen."""
     ratings = np.where(eligible, self.ratings, np.float32(np.nan))
@@ -97,12 +101,10 @@ class IdsInFiles:
   """Draws by ids in side files, of which only the row groups concerned are read.
 
   bounds: int64 [files + 1], the index of each file's first document, and how many there are.
-  progress: called with documents drawn since.
   """
 
   paths: tuple[Place, ...]
   bounds: np.ndarray
-  progress: Callable[[int], object] | None = None
 
   def __call__(self, at: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     found = [
@@ -137,21 +139,33 @@ def _ids_at(path: Place, rows: np.ndarray) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def open_side(path: Place) -> Iterator[pq.ParquetFile]:
-  """A side file, domains as dictionaries; what is missing or foreign raises InputError."""
+def open_side(path: Place, encoded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+  """A side file; what is missing or foreign raises InputError.
+
+  encoded: columns of strings that are read as dictionaries.
+  """
   with (
     side_errors(path),
     open_binary(path) as stream,
-    pq.ParquetFile(stream, read_dictionary=["domain"]) as file,
+    pq.ParquetFile(stream, read_dictionary=list(encoded)) as file,
   ):
     yield file
 
 
 def side_batches(path: Place, columns: Sequence[str]) -> Iterator[pa.Table]:
-  """Rows of a side file with these columns, BATCH_ROWS at most at a time."""
-  with open_side(path) as file:
+  """Rows of a side file with these columns, BATCH_ROWS at most at a time; domains encoded."""
+  with open_side(path, [name for name in columns if name == "domain"]) as file:
     for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
       yield pa.Table.from_batches([batch])
+
+
+def slices(paths: Sequence[Place], columns: Sequence[str]) -> Iterator[tuple[slice, pa.Table]]:
+  """`side_batches` of one file after the other, each with its place among all their rows."""
+  at = 0
+  for path in paths:
+    for table in side_batches(path, columns):
+      yield slice(at, at + len(table)), table
+      at += len(table)
 
 
 def resolve_rating(names: Sequence[str], rating: str) -> str:
@@ -201,7 +215,7 @@ def candidates_of(table: pa.Table, rating: str, domains: Domains) -> Candidates:
 
 
 def load_candidates(
-  paths: Sequence[Path], rating: str, progress: Callable[[int], object] | None = None
+  paths: Sequence[Place], rating: str, progress: Callable[[int], object] | None = None
 ) -> tuple[Candidates, np.ndarray]:
   """(all documents of the side files, bounds int64 [files + 1] of each file's).
 
@@ -212,16 +226,13 @@ def load_candidates(
   ratings, tokens, domain = (
     np.empty(bounds[-1], kind) for kind in (np.float32, np.int32, np.int32)
   )
-  domains, at = Domains(), 0
-  for path in paths:
-    for table in side_batches(path, [rating, "tokens", "domain"]):
-      part = slice(at, at + len(table))
-      ratings[part] = table[rating].to_numpy()
-      tokens[part] = pc.fill_null(table["tokens"], UNKNOWN).to_numpy()
-      domain[part] = domains.codes(table["domain"])
-      at += len(table)
-      if progress:
-        progress(len(table))
+  domains = Domains()
+  for part, table in slices(paths, [rating, "tokens", "domain"]):
+    ratings[part] = table[rating].to_numpy()
+    tokens[part] = pc.fill_null(table["tokens"], UNKNOWN).to_numpy()
+    domain[part] = domains.codes(table["domain"])
+    if progress:
+      progress(len(table))
   draw = IdsInFiles(tuple(paths), bounds)
   return Candidates(ratings, tokens, domain, domains.names, draw), bounds
 
