@@ -7,13 +7,11 @@ for shard in find_shards("corpus/*.jsonl.zst"):
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
 
 from datarater.config import InputError
 from datarater.data.formats.array_record import read_array_record
-from datarater.data.formats.lines import open_jsonl, read_jsonl
-from datarater.data.formats.parquet import open_parquet, read_parquet
+from datarater.data.formats.lines import read_jsonl
+from datarater.data.formats.parquet import read_parquet
 from datarater.data.formats.records import (
   MAX_RECORD_BYTES,
   BadRecord,
@@ -34,10 +32,19 @@ from datarater.data.formats.shards import (
   require_apart,
   unreadable,
 )
-from datarater.data.formats.text import open_text, read_text
+from datarater.data.formats.text import read_text
+from datarater.data.formats.writers import (
+  KINDS,
+  Writer,
+  finish_folder,
+  open_writer,
+  output_kind,
+  shard_name,
+)
 from datarater.runtime.places import Place, place
 
 __all__ = [
+  "KINDS",
   "MAX_RECORD_BYTES",
   "BadRecord",
   "Keys",
@@ -45,26 +52,24 @@ __all__ = [
   "Record",
   "Row",
   "Shard",
+  "Writer",
   "default_domain",
   "find_shards",
   "fingerprint",
+  "finish_folder",
   "format_of",
   "id_base",
   "input_places",
   "open_writer",
+  "output_kind",
   "read_records",
   "require_apart",
   "require_text_key",
+  "shard_name",
 ]
 
 _LOOK_AT = 100
 _HAS_TEXT = ("empty text", "NUL in text", "text is not Unicode")
-
-
-class Writer(Protocol):
-  """Writes records read from a shard of the same format; reason: why one is rejected."""
-
-  def write(self, record: Record, reason: str = "") -> None: ...
 
 
 def read_records(
@@ -109,20 +114,6 @@ _READERS: dict[str, Callable[[Place, Reading], Iterator[Record]]] = {
   "array_record": read_array_record,
   "text": read_text,
 }
-
-
-def open_writer(path: Place, like: Place, reasons: bool = False) -> AbstractContextManager[Any]:
-  """A `Writer` to `path`, in the format of the shard `like`; the file appears when the context ends
-  well.
-
-  reasons: each record gets a last field or column `rejected_reason`, and bad records are taken too.
-  """
-  kind = format_of(place(like))
-  if kind == "parquet":
-    return open_parquet(place(path), place(like), reasons)
-  if kind == "text":
-    return open_text(place(path))
-  return open_jsonl(place(path), reasons)
 
 
 def require_text_key(shards: Sequence[Shard], text_key: str) -> None:

@@ -156,8 +156,15 @@ def _with_reason(row: Row, reason: str) -> bytes:
 @contextlib.contextmanager
 def open_jsonl(path: Place, reasons: bool) -> Iterator[JsonlWriter]:
   """Writes JSON lines, compressed by `path`'s extension; the same lines give the same bytes."""
-  with atomic_file(path) as file, _compressing(file, path.suffix) as stream:
+  with open_stream(path) as stream:
     yield JsonlWriter(stream, reasons)
+
+
+@contextlib.contextmanager
+def open_stream(path: Place) -> Iterator[Any]:
+  """A stream of bytes, compressed by `path`'s extension, into a file that appears at the end."""
+  with atomic_file(path) as file, _compressing(file, path.suffix) as stream:
+    yield stream
 
 
 def _compressing(file: BinaryIO, suffix: str) -> Any:

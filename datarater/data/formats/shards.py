@@ -7,7 +7,7 @@ import os
 import posixpath
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from upath import UPath
 
@@ -75,7 +75,7 @@ def format_of(path: Place) -> Format:
   )
 
 
-def stem(path: Place) -> str:
+def stem(path: Place | PurePath) -> str:
   """The file's name without folder and extension: `a.jsonl.zst` → `a`."""
   if match := TFDS_NAME.fullmatch(path.name):
     return match.group(1)
