@@ -9,8 +9,8 @@ import logging
 import math
 import os
 import pickle
+import socket
 import traceback
-import warnings
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,12 +27,7 @@ TASK_RETRIES = 3
 _OBJECT_STORE_BYTES = 100 << 20
 """Of a cluster started here. Ray's default, a third of memory, is for data that goes through it."""
 
-_ENVIRONMENT = {
-  "RAY_USAGE_STATS_ENABLED": "0",
-  "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # an actor without a GPU of its own may see them
-  "RAY_BACKEND_LOG_LEVEL": "fatal",  # else Ray's C++ side tells the terminal about Ray Data
-}
-"""Unless the environment says otherwise."""
+_PATIENCE_SECONDS = 10.0
 
 _ENVIRONMENT = {
   "RAY_USAGE_STATS_ENABLED": "0",
@@ -91,8 +86,9 @@ def _connect(ray: Any, workers: int | None) -> None:
   address = os.environ.get("RAY_ADDRESS", "")
   if address not in ("", "local"):
     try:
+      _knock(address)
       ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
       raise InputError(
         f"RAY_ADDRESS is {address!r}, where no Ray cluster answers ({error}); start one, or unset "
         "it to run on this machine"
@@ -106,6 +102,13 @@ def _connect(ray: Any, workers: int | None) -> None:
     object_store_memory=_OBJECT_STORE_BYTES,
     **quiet,
   )
+
+
+def _knock(address: str) -> None:
+  """Raises OSError where nothing listens; Ray itself would ask for minutes."""
+  host, colon, port = address.rpartition("://")[2].rpartition(":")
+  if colon and port.isdecimal():
+    socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_SECONDS).close()
 
 
 def _run_dataset(
@@ -129,29 +132,6 @@ def _run_dataset(
 
 
 def _dataset(ray: Any, work: Work, shards: Sequence[Shard], actors: int, gpu_share: float) -> Any:
-  """One row a shard, {shard, result}, not begun yet."""
-  numbers = ray.data.from_items(
-    [{"shard": number} for number in range(len(shards))], override_num_blocks=len(shards)
-  )
-  with warnings.catch_warnings():
-    # Ray names no other way yet to bound retries; without end, a fatal shard would never fail.
-    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-    return numbers.map_batches(
-      _Actor,
-      fn_constructor_args=(pickle.dumps(work), list(shards), gpu_share),
-      batch_size=1,
-      # One at a time: a second one in its queue might wait an hour while another actor is idle.
-      compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
-      num_cpus=None if gpu_share else 1,
-      num_gpus=gpu_share or None,
-      max_restarts=-1,
-      max_task_retries=TASK_RETRIES,
-    )
-
-
-def _dataset(
-  ray: Any, work: Work, shards: Sequence[Shard], actors: int, gpu_share: float
-) -> Any:
   """One row a shard, {shard, result}, not begun yet."""
   numbers = ray.data.from_items(
     [{"shard": number} for number in range(len(shards))], override_num_blocks=len(shards)
