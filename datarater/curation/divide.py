@@ -7,7 +7,8 @@ DIR/rejected/SHARD   the others, and what could not be read, each with its reaso
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from datarater.config import InputError
@@ -29,14 +30,16 @@ class DivideShard:
   """Work for an engine: a shard's documents into `kept/` and `rejected/`, and their counts.
 
   ratings: the folder of side files. output: the folder with the decisions. settings: how the corpus
-  was read when it was scored. format: of what is written; None: as the shard.
+  was read when it was scored. kind: of what is written, from `output_kind`. names: of the files
+  written, by the shards' names.
   Raises InputError where shard and side file do not belong together.
   """
 
   ratings: Place
   output: Place
   settings: dict[str, Any]
-  format: str | None = None
+  kind: str | None
+  names: Mapping[str, str]
 
   def __call__(self, shard: Shard) -> dict[str, Any]:
     done = self.output / PROGRESS / f"{shard.name}.json"
@@ -50,13 +53,10 @@ class DivideShard:
     scored = side.read_side_stats(side_file).get("records", 0)
     ledger = _Ledger(shard, _decided(side_file, decision_path(self.output, shard.name)))
     before, after, refused = Counts(), Counts(), Counter[str]()
-    with (
-      open_writer(self.output / KEPT / shard.name, shard.path) as kept,
-      open_writer(self.output / REJECTED / shard.name, shard.path, reasons=True) as rejected,
-    ):
+    with self._open(KEPT, shard) as kept, self._open(REJECTED, shard) as rejected:
       for record in self._read(shard, scored):
         before.add(record)
-        reason = ledger.reason(record)
+        record, reason = ledger.decide(record)
         if reason or isinstance(record, BadRecord):
           rejected.write(record, reason)
           refused[reason] += 1
@@ -72,6 +72,10 @@ class DivideShard:
       "before": before.mixture(),
       "after": after.mixture(),
     }
+
+  def _open(self, folder: str, shard: Shard) -> AbstractContextManager[Any]:
+    path = self.output / folder / self.names[shard.name]
+    return open_writer(path, shard.path, reasons=folder == REJECTED, kind=self.kind)
 
   def _read(self, shard: Shard, limit: int) -> Iterator[Record]:
     """The records that were scored; a mark says how far reading has come."""
@@ -132,19 +136,21 @@ class _Ledger:
     self._shard, self._decided = shard, decided
     self._next = next(decided, None)
 
-  def reason(self, record: Record) -> str:
-    """Why the next record is rejected; empty where it is kept."""
+  def decide(self, record: Record) -> tuple[Record, str]:
+    """The next record, by its final id, and why it is rejected; empty where it is kept."""
     rated = self._next if self._next and self._next.row == record.number else None
     if isinstance(record, BadRecord):
       if rated:
         raise self._mismatch(record.number, "is rated, but cannot be read as a document")
-      return record.reason
+      return record, record.reason
     if not rated:
       raise self._mismatch(record.number, "has no rating")
     if id_base(rated.id, rated.flags) != id_base(record.id, record.flags):
       raise self._mismatch(record.number, f"is {record.id!r}, rated was {rated.id!r}")
     self._next = next(self._decided, None)
-    return rated.reason
+    if record.id != rated.id:
+      record = dataclasses.replace(record, id=rated.id)
+    return record, rated.reason
 
   def close(self, records: int, scored: int) -> None:
     """The shard ends here; so must the decisions."""

@@ -37,7 +37,7 @@ from datarater.curation.criteria import (
   require_approximate,
 )
 from datarater.curation.decisions import DecisionWriter, decision_path
-from datarater.curation.divide import DivideShard
+from datarater.curation.divide import KEPT, DivideShard
 from datarater.curation.engines import Engine, Stats, engine_of
 from datarater.curation.filters import parse_filters
 from datarater.curation.rules import Rule
@@ -51,7 +51,16 @@ from datarater.curation.run_folder import (
 )
 from datarater.curation.selection_stats import selection_stats, with_divided
 from datarater.curation.summary import select_table
-from datarater.data.formats import find_shards, fingerprint, input_places, require_apart
+from datarater.data.formats import (
+  Shard,
+  find_shards,
+  fingerprint,
+  finish_folder,
+  input_places,
+  output_kind,
+  require_apart,
+  shard_name,
+)
 from datarater.runtime.atomic import read_json, write_json
 from datarater.runtime.places import Place, canonical, place
 from datarater.runtime.run_folder import locked
@@ -97,12 +106,9 @@ def select(
   criteria = _criteria(files, rule, where, duplicates, similarity, rating)
   if approximate:
     require_approximate(criteria)
-  shards = find_shards(inputs) if inputs is not None else []
-  if inputs is not None:
-    require_apart(target, input_places(inputs), "input")
-    require_same_inputs(folder, scored, shards)
+  corpus = None if inputs is None else _corpus(inputs, target, folder, scored, names, format)
   require(
-    format is None or inputs is not None, f"format is {format!r} without inputs to write; give both"
+    format is None or corpus is not None, f"format is {format!r} without inputs to write; give both"
   )
   deciding = _Deciding(criteria, names, files, approximate, quiet)
   if dry_run:
@@ -112,9 +118,10 @@ def select(
     "kind": "selection",
     "schema_version": side.SCHEMA_VERSION,
     **_settings(criteria, approximate),
-    "divided": None if inputs is None else format or "as the input",
+    "divided": corpus and (corpus.kind or "as the input"),
     "scorers": scored["scorers"],
     "ratings": {name: fingerprint(path) for name, path in zip(names, files, strict=True)},
+    "settings": scored["settings"],
     "inputs": scored["inputs"],
   }
   check_run(target, run)
@@ -123,15 +130,60 @@ def select(
       return _said(read_json(target / side.STATS, "counts of the selection"), quiet)
     begin_run(target, run)
     stats = deciding.run(target)
-    if inputs is not None:
-      reached = [shard for shard in shards if shard.name in set(names)]
-      work = DivideShard(folder, target, scored["settings"], format)
-      results = (engine or engine_of("local"))(work, reached)
-      divided = [counts for _, counts in with_bar(results, reached, "dividing", quiet, target)]
-      stats = with_divided(stats, divided) | {"shards_not_scored": len(shards) - len(reached)}
+    if corpus is not None:
+      divided = corpus.divide(folder, target, scored["settings"], engine, quiet)
+      stats = with_divided(stats, divided) | {"shards_not_scored": corpus.unscored}
     write_json(target / side.STATS, stats)
     remove_tree(target / PROGRESS)
     return _said(stats, quiet)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Corpus:
+  """What is divided. shards: those that were scored. kind: of the files written, `output_kind`.
+
+  unscored: how many more shards the input has, where scoring had a limit.
+  """
+
+  shards: Sequence[Shard]
+  kind: str | None
+  unscored: int
+
+  def divide(
+    self,
+    ratings: Place,
+    output: Place,
+    settings: dict[str, Any],
+    engine: Engine | None,
+    quiet: bool,
+  ) -> list[Stats]:
+    """Divides all shards; the counts of each."""
+    number = len(self.shards)
+    written = {s.name: shard_name(s, self.kind, i, number) for i, s in enumerate(self.shards)}
+    work = DivideShard(ratings, output, settings, self.kind, written)
+    results = (engine or engine_of("local"))(work, self.shards)
+    done = with_bar(results, self.shards, "dividing", quiet, output)
+    found = {shard.name: counts for shard, counts in done}
+    divided = [found[shard.name] for shard in self.shards]
+    finish_folder(output / KEPT, self.kind, self.shards, [counts["kept"] for counts in divided])
+    return divided
+
+
+def _corpus(
+  inputs: Inputs,
+  output: Place,
+  ratings: Place,
+  scored: dict[str, Any],
+  names: Sequence[str],
+  format: str | None,
+) -> _Corpus:
+  """The corpus, if it is the one that was scored and no output lies in it."""
+  shards = find_shards(inputs)
+  require_apart(output, input_places(inputs), "input")
+  require_same_inputs(ratings, scored, shards)
+  known = set(names)
+  reached = [shard for shard in shards if shard.name in known]
+  return _Corpus(reached, output_kind(reached, format), len(shards) - len(reached))
 
 
 def _criteria(
