@@ -116,12 +116,12 @@ def compute_gain(results: Results) -> str:
   )
 
 
-def excerpt(text: str) -> tuple[list[tuple[str, str]], bool]:
+def excerpt(text: str, characters: int = _EXCERPT_CHARACTERS) -> tuple[list[tuple[str, str]], bool]:
   """Pieces of a shortened text, (`text` or `mark`, string), and whether it was cut.
 
   A mark stands before what cannot be seen (tab, end of line) and in place of control characters.
   """
-  shown = text[:_EXCERPT_CHARACTERS]
+  shown = text[:characters]
   shown = "\n".join(shown.replace("\r\n", "\n").split("\n")[:_EXCERPT_LINES])
   pieces: list[tuple[str, str]] = []
   for character in shown:
