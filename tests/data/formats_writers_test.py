@@ -176,11 +176,12 @@ def test_columns_of_several_types_are_json_strings_and_say_so(tmp_path):
     {"text": "x", "n": 2, "late": {"b": [True]}, "huge": 1, "empty": {}},
   ]
   rows += [{"text": "x", "huge": 0.5} for _ in range(1500)]
+  rows[0]["far"], rows[-1]["far"] = 2**60 + 1, 0.5  # too far apart to meet in one block
   path = write_lines(tmp_path / "in" / "a.jsonl", rows)
   target = convert(path, tmp_path / "out", "parquet")
   schema = pq.read_schema(target)
   encoded = {field.name for field in schema if (field.metadata or {}).get(ENCODING) == b"json"}
-  assert encoded == {"m", "huge", "empty"}
+  assert encoded == {"m", "huge", "empty", "far"}
   assert schema.field("n").type == pa.float64()
   table = pq.read_table(target)
   assert table["m"][:1].to_pylist() + table["m"][1500:1501].to_pylist() == ["1", '"one"']
