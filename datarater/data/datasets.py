@@ -7,14 +7,16 @@ import json
 import lzma
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from datarater.config import SPLITS, TARGET_SPLITS, DataConfig, InputError, require
-from datarater.data.builders.text import prepare_dataset
+from datarater.data.builders.text import Documents, prepare_dataset
+from datarater.data.curated import Selection, find_selection, unique_documents
+from datarater.runtime.places import place
 
 BUNDLED = Path(__file__).parent / "bundled" / "corpus.jsonl.xz"
 CACHE_VARIABLE = "DATARATER_CACHE"
@@ -74,10 +76,19 @@ def absolute_ranges(builder: Any, expression: str, field: str) -> list[tuple[str
 
 
 def open_dataset(name: str) -> Any:
-  """The TFDS builder of `bundled`, of a prepared folder, or of a TFDS name that is prepared."""
+  """The TFDS builder of `bundled`, of a prepared folder, of what `select` kept (split `train`), or
+  of a TFDS name that is prepared.
+  """
   if name == "bundled":
     return tfds.builder_from_directory(_bundled_folder())
-  folder = Path(name).expanduser()
+  selection = find_selection(os.path.expanduser(name))
+  if selection is not None:
+    return tfds.builder_from_directory(_curated_folder(selection))
+  folder = place(os.path.expanduser(name))
+  if not isinstance(folder, Path):
+    raise InputError(
+      f"dataset {name!r} is no selection; of remote folders only what `select` wrote is read"
+    )
   if (folder / "dataset_info.json").is_file():
     try:
       return tfds.builder_from_directory(folder)
@@ -136,10 +147,33 @@ def _bundled_folder() -> Path:
   for line in lzma.decompress(compressed).splitlines():
     document = json.loads(line)
     splits.setdefault(document["split"], []).append(document)
-  print(f"preparing the bundled corpus in {folder}", file=sys.stderr)
+  documents = {split: (lambda split=split: splits[split]) for split in splits}
+  return _prepared_once(documents, folder, "bundled", "the bundled corpus")
+
+
+def _curated_folder(selection: Selection) -> Path:
+  """What a selection kept, as a dataset: its own folder, or the cache, prepared on first use."""
+  if selection.is_dataset and isinstance(selection.kept, Path):
+    return selection.kept
+  key = hashlib.sha256(_LAYOUT + selection.digest().encode()).hexdigest()[:16]
+  folder = cache_folder() / f"curated-{key}"
+  if (folder / "dataset_info.json").is_file():
+    return folder
+  require(
+    any(True for _ in unique_documents(selection)),
+    f"selection {str(selection.folder)!r} keeps no documents; select with another rule",
+  )
+  documents = {"train": lambda: unique_documents(selection)}
+  return _prepared_once(documents, folder, "curated", f"the selection {str(selection.folder)!r}")
+
+
+def _prepared_once(documents: Mapping[str, Documents], folder: Path, name: str, what: str) -> Path:
+  """The folder, in which the dataset is made unless it is there. Of two processes at once, the
+  first one wins.
+  """
+  print(f"preparing {what} in {folder}", file=sys.stderr)
   try:
-    documents = {split: (lambda split=split: splits[split]) for split in splits}
-    prepare_dataset(documents, folder, "bundled")
+    prepare_dataset(documents, folder, name)
   except InputError:
     if not (folder / "dataset_info.json").is_file():
       raise
