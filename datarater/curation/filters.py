@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from datarater.config import InputError, require
 from datarater.curation.ratings import SIGNAL
 
-_CONDITION = re.compile(r"\s*([\w.-]+)\s*(<=|>=|==|!=|<|>)\s*(\S.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(r"\s*([\w.-]+)\s*(<=|>=|==|!=|<|>)\s*([^\s=<>!].*?)\s*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
 _COMPARE = {
