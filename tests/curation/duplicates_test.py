@@ -11,12 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datarater.config import InputError
-from datarater.curation import duplicates
+from datarater.curation import candidates, duplicates
 from datarater.curation.duplicates import duplicate_reasons
 from datarater.data.fingerprints import PERMUTATIONS, digests, minhashes
 from datarater.scorers.random import uniform_hash
 
 NAN = np.float32(np.nan)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_batches():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(candidates, "BATCH_ROWS", 4)
+    yield
 
 
 def write(path, ids, *, digest=None, minhash=None, group_rows=None):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from datarater.config import InputError, ScoreConfig
+from datarater.curation import candidates
 from datarater.curation.score import score
 from datarater.report import excerpts, inspect_views
 from datarater.report.inspect import BINS, MOST_DOMAINS, PROBABILITIES, _nearest, inspect
@@ -51,9 +52,10 @@ def looked_at(*args, **options):
 
 
 def terminal(inspection, width=120):
-  console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+  printed = io.StringIO()
+  console = Console(file=printed, width=width, force_terminal=True, color_system=None)
   inspect_views.show(inspection, console)
-  return console.file.getvalue()
+  return printed.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,13 @@ def test_excerpts_are_the_documents_nearest_to_each_quantile(hundred):
     100, 4, "high", "0.jsonl", 50,
   )  # fmt: skip
   assert (best.text, best.characters) == ("100 ", len("100 words of text"))
+
+
+def test_side_files_are_read_a_batch_at_a_time(hundred, monkeypatch):
+  monkeypatch.setattr(candidates, "BATCH_ROWS", 4)
+  got = looked_at(*hundred, at=(0, 0.5, 1), excerpts=20)
+  for group in got.groups:
+    assert all(e.id == f"n{e.rating:.0f}" and e.text.startswith(e.id[1:]) for e in group.excerpts)
 
 
 def test_around_a_rating_and_within_domains(hundred):
@@ -225,6 +234,7 @@ def test_nothing_of_the_data_reaches_terminal_or_page_raw(tmp_path):
     assert raw not in printed, raw
   assert "[bold]b[/bold]" in printed  # no markup of rich either
   assert "␛[31mred␇" in printed
+  assert printed.count("[bold]<i>") == 2  # in the table, and above the text
   assert "[red]i<b>d" in printed
   page = inspect_views.render(got)
   for raw in ("\x1b", "\x07", "\u202e", "\u2066", "\x9b", "\x85", "<script", "i<b>d", "<i>"):
