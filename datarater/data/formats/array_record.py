@@ -51,10 +51,12 @@ def read_array_record(path: Place, reading: Reading) -> Iterator[Record]:
           yield BadRecord(number, _BROKEN, str(error), rest=True)
           return
         yield parse(number, content)
-        if reading.progress and (number % _REPORT_EVERY == 0 or number == total - 1):
+        if reading.progress and number % _REPORT_EVERY == 0:
           now = size * (number + 1) // total
           reading.progress(now - reported)
           reported = now
+      if reading.progress:
+        reading.progress(size - reported)
     finally:
       with contextlib.suppress(RuntimeError):
         reader.close()

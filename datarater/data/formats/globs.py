@@ -61,14 +61,14 @@ def _folders(start: str, above: tuple[str, ...] = ()) -> Iterator[str]:
   )
   yield start
   try:
-    with os.scandir(start or ".") as entries:
-      names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+    names = sorted(name for name in os.listdir(start or ".") if name[0] != ".")
   except OSError as error:
     raise InputError(
       f"input folder {start!r} cannot be listed: {error.strerror}; check your rights"
     ) from error
   for name in names:
-    yield from _folders(os.path.join(start, name), (*above, real))
+    if os.path.isdir(os.path.join(start, name)):
+      yield from _folders(os.path.join(start, name), (*above, real))
 
 
 def _remote(url: UPath) -> Sequence[Place]:

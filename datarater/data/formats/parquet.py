@@ -40,6 +40,8 @@ def read_parquet(path: Place, reading: Reading) -> Iterator[Record]:
         if reading.progress:
           reading.progress(int(share * size) - reported)
           reported = int(share * size)
+      if reading.progress:
+        reading.progress(size - reported)
     except (pa.ArrowException, OSError) as error:
       if isinstance(error, OSError) and error.errno is not None:
         raise
