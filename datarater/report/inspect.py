@@ -4,7 +4,8 @@
     show(inspection, Console())                       # report/inspect_views.py
     write_inspection(inspection, "inspection.html")
 
-Columns are read alone, and texts only of the documents shown: some 12 bytes a document in memory.
+Columns are read alone, and texts only of the documents shown: at most some 60 bytes a document in
+memory.
 """
 
 import dataclasses

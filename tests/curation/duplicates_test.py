@@ -241,3 +241,9 @@ def test_no_files_no_copies():
   none = np.zeros(0, np.float32)
   for kind in ("exact", "minhash"):
     assert len(duplicate_reasons([], none, np.zeros(0, bool), kind)) == 0
+
+
+def test_a_part_of_a_column_is_read_where_it_lies():
+  column = pa.array([bytes([i] * 8) for i in range(5)], pa.binary(8)).slice(2, 2)
+  got = duplicates._as_numbers(column, np.uint8, 8)
+  assert got.tolist() == [[2] * 8, [3] * 8]
