@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from datarater.config import InputError
 
 if TYPE_CHECKING:
-  from datarater.curation.run import select
   from datarater.curation.score import score
+  from datarater.curation.select import select
   from datarater.evaluation.arm import train_lm
   from datarater.meta.trainer import meta_train
   from datarater.scorers.rater import Rater, load_rater
@@ -26,7 +26,7 @@ _HOMES = {
   "load_rater": "scorers.rater",
   "meta_train": "meta.trainer",
   "score": "curation.score",
-  "select": "curation.run",
+  "select": "curation.select",
   "train_lm": "evaluation.arm",
 }
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from datarater.report.page import inline_svg, render_page, write_page
 from datarater.report.style import PALETTE, STYLE, TICKS, label, number, numbers, save_png
+from datarater.runtime.places import Place
 
 Stats = Mapping[str, Any]
 
@@ -26,7 +27,7 @@ _MOST_NAMED_CUTS = 3
 _LEAST_ROWS = 6  # that the mixture has room for: one domain is no wall
 
 
-def write_selection_figure(stats: Stats, path: str | Path) -> None:
+def write_selection_figure(stats: Stats, path: str | Place) -> None:
   """Writes the PNG of a selection's figure, atomically; the same bytes each time."""
   save_png(selection_figure(stats), path)
 
@@ -53,6 +54,31 @@ def selection_figure(stats: Stats) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
+
+
+def write_selection_page(stats: Stats, path: str | Path) -> None:
+  """Writes the figure, and why records were rejected, as one HTML page, atomically."""
+  write_page(selection_page(stats), path)
+
+
+def selection_page(stats: Stats) -> str:
+  """The page as text."""
+  documents, kept = (
+    np.nan_to_num(number((stats.get(side) or {}).get("documents"))) for side in ("before", "after")
+  )
+  share = f" ({kept / documents:.1%})" if documents else ""
+  rejected = {reason: number(n) for reason, n in (stats.get("rejected") or {}).items()}
+  total = sum(rejected.values())
+  context = {
+    "headline": f"{kept:,.0f} of {documents:,.0f} documents kept{share}",
+    "figure": inline_svg(selection_figure(stats), "selection"),
+    "reasons": [
+      (label(reason, 80), f"{n:,.0f}", f"{n / total:.1%}")
+      for reason, n in sorted(rejected.items(), key=lambda item: -item[1])
+      if n > 0
+    ],
+  }
+  return render_page("selection_page.html", context)
 
 
 def mixture_rows(stats: Stats) -> tuple[str, list[tuple[str, float, float]]]:

@@ -11,7 +11,6 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -23,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
 from datarater.runtime.atomic import atomic_file
+from datarater.runtime.places import Place, place
 
 Array = np.ndarray
 
@@ -173,14 +173,14 @@ def to_svg(figure: Figure, *, name: str = "figure", themed: bool = False) -> str
   return svg
 
 
-def save_png(figure: Figure, path: str | Path, *, scale: float = 2.0) -> None:
+def save_png(figure: Figure, path: str | Place, *, scale: float = 2.0) -> None:
   """Writes a PNG on white, atomically; `scale` pixels a CSS pixel."""
   buffer = io.BytesIO()
   with matplotlib.rc_context(STYLE):
     figure.savefig(
       buffer, format="png", dpi=72 * scale, facecolor=PALETTE["paper"], metadata={"Software": None}
     )
-  with atomic_file(Path(path)) as file:
+  with atomic_file(place(path)) as file:
     file.write(buffer.getvalue())
 
 

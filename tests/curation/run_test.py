@@ -18,19 +18,14 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toys import Length
 
-from datarater.config import InputError
+from datarater.config import InputError, ScoreConfig
 from datarater.curation.rules import Pointwise, Threshold, TopFraction
-from datarater.curation.run import score, select
+from datarater.curation.score import score
+from datarater.curation.select import select
 from datarater.data.formats import Row, read_records
 from datarater.scorers.random import RandomScorer
-
-
-class Length:
-  name, fingerprint = "length", "1"
-
-  def score(self, texts):
-    return np.array([np.nan if "nan" in text else len(text) for text in texts], np.float32)
 
 
 def tree(folder):
@@ -67,7 +62,7 @@ def write_corpus(folder):
 def run_all(inputs, output, rule=None):
   score(Length(), inputs, output / "ratings", quiet=True)
   return select(
-    output / "ratings", inputs, output / "selected", rule or TopFraction(0.5), quiet=True
+    output / "ratings", output / "selected", rule or TopFraction(0.5), inputs=inputs, quiet=True
   )
 
 
@@ -85,22 +80,24 @@ def test_every_format_in_and_out_and_the_counts_add_up(tmp_path):
   for name in names:
     records = list(read_records(tmp_path / "corpus" / name))
     decisions = pq.read_table(selected / "decisions" / f"{name}.parquet").to_pylist()
-    assert [d["row"] for d in decisions] == [record.number for record in records]
+    rated = [record for record in records if isinstance(record, Row)]
+    assert [d["row"] for d in decisions] == [record.number for record in rated]
     if name.suffix == ".txt":
       places = [p for p in ("kept", "rejected") if (selected / p / name).exists()]
-      assert places == ["kept" if decisions[0]["kept"] else "rejected"]
+      assert places == ["kept" if decisions and decisions[0]["kept"] else "rejected"]
       continue
     kept = list(read_records(selected / "kept" / name)) if "f." not in str(name) else []
     assert all(isinstance(row, Row) for row in kept)
-    wanted = [r for r, d in zip(records, decisions, strict=True) if d["kept"]]
+    wanted = [r for r, d in zip(rated, decisions, strict=True) if d["kept"]]
     assert [row.text for row in kept] == [row.text for row in wanted]
     if "json" in name.name:
       assert [row.source for row in kept] == [row.source for row in wanted]
     else:
       rejected = pq.read_table(selected / "rejected" / name)
-      refused = [d for d in decisions if not d["kept"]]
-      assert rejected["rejected_reason"].to_pylist() == [d["reason"] for d in refused]
-      assert rejected["rejected_row"].to_pylist() == [d["row"] for d in refused]
+      refused = {d["row"]: d["reason"] for d in decisions if not d["kept"]}
+      refused |= {r.number: r.reason for r in records if not isinstance(r, Row)}
+      rows, reasons = (rejected[f"rejected_{key}"].to_pylist() for key in ("row", "reason"))
+      assert list(zip(rows, reasons, strict=True)) == sorted(refused.items())
 
 
 def test_the_best_half_is_kept_and_the_mixture_counted(tmp_path):
@@ -111,35 +108,39 @@ def test_the_best_half_is_kept_and_the_mixture_counted(tmp_path):
     "".join(json.dumps({"text": t, "domain": str(len(t) % 2)}) + "\n" for t in texts)
   )
   score(Length(), folder / "a.jsonl", tmp_path / "r", quiet=True)
-  stats = select(tmp_path / "r", folder / "a.jsonl", tmp_path / "s", TopFraction(0.5), quiet=True)
+  stats = select(
+    tmp_path / "r", tmp_path / "s", TopFraction(0.5), inputs=folder / "a.jsonl", quiet=True
+  )
   assert [row.text for row in read_records(tmp_path / "s/kept/a.jsonl")] == [
     "aaaaa",
     "aaaa",
     "aaaaaa",
   ]
   assert stats["before"]["domains"] == {
-    "0": {"documents": 3, "bytes": 12},
-    "1": {"documents": 3, "bytes": 9},
+    "0": {"documents": 3, "tokens": 3, "bytes": 12},
+    "1": {"documents": 3, "tokens": 3, "bytes": 9},
   }
   assert stats["after"]["domains"] == {
-    "0": {"documents": 2, "bytes": 10},
-    "1": {"documents": 1, "bytes": 5},
+    "0": {"documents": 2, "tokens": 2, "bytes": 10},
+    "1": {"documents": 1, "tokens": 1, "bytes": 5},
   }
   # Another cut needs no scoring: the corpus is read, the scorer is not there.
-  stats = select(tmp_path / "r", folder / "a.jsonl", tmp_path / "t", Threshold(6.0), quiet=True)
+  stats = select(
+    tmp_path / "r", tmp_path / "t", Threshold(6.0), inputs=folder / "a.jsonl", quiet=True
+  )
   assert stats["kept"] == 1
   assert stats["rejected"] == {"below the threshold": 5}
   rule = Pointwise(0.5, 1000)
-  stats = select(tmp_path / "r", folder / "a.jsonl", tmp_path / "p", rule, quiet=True)
+  stats = select(tmp_path / "r", tmp_path / "p", rule, inputs=folder / "a.jsonl", quiet=True)
   assert stats["kept"] == 3
 
 
 def test_no_rule_can_keep_what_has_no_rating(tmp_path):
   class KeepAll:
-    reason = "never said"
+    reason, cuts = "never said", "all"
 
-    def keep(self, ratings, ids):
-      return np.ones(len(ratings), bool)
+    def keep(self, candidates):
+      return np.ones(len(candidates.ratings), bool)
 
     def as_config(self):
       return {"kind": "all"}
@@ -191,7 +192,7 @@ def test_every_record_is_kept_or_rejected_exactly_once(shards, fraction, cut, da
       ]
       assert sorted(kept + refused) == expected
       ids = pq.read_table(folder / "selected" / "decisions" / f"{path.name}.parquet")["id"]
-      assert ids.null_count == sum(not isinstance(record, Row) for record in records)
+      assert len(ids) == sum(isinstance(record, Row) for record in records)
     assert stats["records"] == total == stats["kept"] + sum(stats["rejected"].values())
 
 
@@ -212,44 +213,18 @@ def test_a_limit_is_for_trials(tmp_path):
   inputs = write_corpus(tmp_path / "corpus")
   stats = score(Length(), inputs, tmp_path / "r", limit=50, quiet=True)
   assert stats["records"] == 50
-  stats = select(tmp_path / "r", inputs, tmp_path / "s", TopFraction(0.5), quiet=True)
+  stats = select(tmp_path / "r", tmp_path / "s", TopFraction(0.5), inputs=inputs, quiet=True)
   assert stats["records"] == 50
   assert stats["shards_not_scored"] == 7
   again = score(Length(), inputs, tmp_path / "r", limit=50, quiet=True)
   assert again["records"] == 50
 
 
-class Fragile(Length):
-  """Dies in its n-th call."""
-
-  def __init__(self, calls):
-    self.calls = calls
-
-  def score(self, texts):
-    self.calls -= 1
-    if self.calls < 0:
-      raise KeyboardInterrupt
-    return super().score(texts)
-
-
-def test_a_run_stopped_anywhere_ends_like_a_quiet_one(tmp_path):
-  inputs = write_corpus(tmp_path / "corpus")
-  score(Length(), inputs, tmp_path / "quiet", batch_size=16, quiet=True)
-  for calls in (0, 1, 3, 9, 20, 30):
-    with pytest.raises(KeyboardInterrupt):
-      score(Fragile(calls), inputs, tmp_path / "r", batch_size=16, quiet=True)
-    assert not (tmp_path / "r" / "stats.json").exists()
-    with pytest.raises(InputError, match="are not complete"):
-      select(tmp_path / "r", inputs, tmp_path / "s", TopFraction(0.5), quiet=True)
-  score(Length(), inputs, tmp_path / "r", batch_size=16, quiet=True)
-  assert tree(tmp_path / "r") == tree(tmp_path / "quiet")
-
-
 KILLED = """
 import os, signal, sys
-from datarater.curation import run, shards
 from datarater.curation.rules import TopFraction
-from datarater.runtime import atomic
+from datarater.curation.score import score
+from datarater.curation.select import select
 from datarater.scorers.random import RandomScorer
 
 left = int(sys.argv[4])
@@ -262,9 +237,9 @@ def last_breath(*args):  # dies when a file is complete, before it is in place
   replace(*args)
 os.replace = last_breath
 if sys.argv[1] == "score":
-  run.score(RandomScorer(), sys.argv[2], sys.argv[3], quiet=True)
+  score(RandomScorer(), sys.argv[2], sys.argv[3], quiet=True)
 else:
-  run.select(sys.argv[5], sys.argv[2], sys.argv[3], TopFraction(0.5), quiet=True)
+  select(sys.argv[5], sys.argv[3], TopFraction(0.5), inputs=sys.argv[2], quiet=True)
 """
 
 
@@ -272,7 +247,7 @@ def test_sigkill_at_any_file_leaves_no_half_and_a_repeat_ends_the_same(tmp_path)
   inputs = write_corpus(tmp_path / "corpus")
   score(RandomScorer(), inputs, tmp_path / "quiet" / "r", quiet=True)
   rule = TopFraction(0.5)
-  select(tmp_path / "quiet" / "r", inputs, tmp_path / "quiet" / "s", rule, quiet=True)
+  select(tmp_path / "quiet" / "r", tmp_path / "quiet" / "s", rule, inputs=inputs, quiet=True)
   ratings, selected = str(tmp_path / "r"), str(tmp_path / "s")
   command = [sys.executable, "-c", KILLED]
   for verb, output, moments in (("score", ratings, (4, 7)), ("select", selected, (5, 13))):
@@ -286,7 +261,7 @@ def test_sigkill_at_any_file_leaves_no_half_and_a_repeat_ends_the_same(tmp_path)
         if moment != moments[-1]:
           subprocess.run(["rm", "-r", ratings], check=True)
       else:
-        select(ratings, inputs, selected, rule, quiet=True)
+        select(ratings, selected, rule, inputs=inputs, quiet=True)
         assert tree(selected) == tree(tmp_path / "quiet" / "s")
         if moment != moments[-1]:
           subprocess.run(["rm", "-r", selected], check=True)
@@ -301,12 +276,12 @@ def test_a_repeat_does_nothing_and_a_change_is_refused_by_name(tmp_path):
   assert tree(tmp_path) == before
   assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")} == times
   for change, message in (
-    ({"text_key": "body"}, "settings.text_key: 'text' -> 'body'"),
+    ({"config": ScoreConfig(domain_key="kind")}, "settings.domain_key: 'domain' -> 'kind'"),
     ({"limit": 3}, "limit: None -> 3"),
   ):
     with pytest.raises(InputError, match=rf"was begun otherwise .*{message}"):
       score(Length(), inputs, tmp_path / "ratings", quiet=True, **change)
-  with pytest.raises(InputError, match=r"scorer.name: 'length' -> 'random'"):
+  with pytest.raises(InputError, match=r"scorers.length: "):
     score(RandomScorer(), inputs, tmp_path / "ratings", quiet=True)
   with pytest.raises(InputError, match=r"rule.discard_fraction: 0.5 -> 0.25"):
     run_all(inputs, tmp_path, TopFraction(0.25))
@@ -315,7 +290,7 @@ def test_a_repeat_does_nothing_and_a_change_is_refused_by_name(tmp_path):
   with pytest.raises(InputError, match=r"was begun otherwise .*inputs.a.jsonl: "):
     score(Length(), inputs, tmp_path / "ratings", quiet=True)
   with pytest.raises(InputError, match=r"do not belong together \(a.jsonl: .*give the files"):
-    select(tmp_path / "ratings", inputs, tmp_path / "s", TopFraction(0.5), quiet=True)
+    select(tmp_path / "ratings", tmp_path / "s", TopFraction(0.5), inputs=inputs, quiet=True)
 
 
 def test_shards_that_changed_within_are_noticed(tmp_path):
@@ -332,8 +307,11 @@ def test_shards_that_changed_within_are_noticed(tmp_path):
   ):
     (folder / "a.jsonl").write_text(padding + changed + padding)
     with pytest.raises(InputError, match=f"'a.jsonl' and its ratings do not belong.*{message}"):
-      select(tmp_path / "r", folder / "a.jsonl", tmp_path / "s", TopFraction(0.5), quiet=True)
-    assert not list((tmp_path / "s").rglob("*.parquet"))
+      select(
+        tmp_path / "r", tmp_path / "s", TopFraction(0.5), inputs=folder / "a.jsonl", quiet=True
+      )
+    assert not (tmp_path / "s" / "stats.json").exists()
+    assert not list((tmp_path / "s" / "kept").glob("*.jsonl"))
 
 
 def test_folders_inside_each_other_are_refused(tmp_path):
@@ -344,22 +322,12 @@ def test_folders_inside_each_other_are_refused(tmp_path):
   score(Length(), inputs, tmp_path / "r", quiet=True)
   for output in ("r", "r/out", "corpus/sub/out"):
     with pytest.raises(InputError, match="name a folder beside it"):
-      select(tmp_path / "r", inputs, tmp_path / output, TopFraction(0.5), quiet=True)
+      select(tmp_path / "r", tmp_path / output, TopFraction(0.5), inputs=inputs, quiet=True)
   (tmp_path / "other").mkdir()
   (tmp_path / "other" / "notes.txt").write_text("mine")
   with pytest.raises(InputError, match=r"holds other files and no run\.json"):
     score(Length(), inputs, tmp_path / "other", quiet=True)
   assert os.listdir(tmp_path / "other") == ["notes.txt"]
-
-
-def test_a_wrong_text_key_costs_no_run(tmp_path):
-  inputs = write_corpus(tmp_path / "corpus")
-  with pytest.raises(InputError, match="text key 'body' is a string in none of the first"):
-    score(Length(), tmp_path / "corpus" / "c*", tmp_path / "r", text_key="body")
-  assert not (tmp_path / "r").exists()
-  for change, message in (({"batch_size": 0}, "batch size is 0"), ({"limit": 0}, "limit is 0")):
-    with pytest.raises(InputError, match=message):
-      score(Length(), inputs, tmp_path / "r", **change)
 
 
 def test_ids_and_domains_never_become_paths(tmp_path):
@@ -377,26 +345,7 @@ def test_ids_and_domains_never_become_paths(tmp_path):
 def test_tables_say_what_happened(tmp_path, capsys):
   inputs = write_corpus(tmp_path / "corpus")
   score(Length(), inputs, tmp_path / "r")
-  select(tmp_path / "r", inputs, tmp_path / "s", TopFraction(0.5))
+  select(tmp_path / "r", tmp_path / "s", TopFraction(0.5))
   said = capsys.readouterr().out
   for word in ("scored", "selected", "d0", "broken JSON", "not in the top fraction"):
     assert word in said
-
-
-def test_memory_stays_bounded_by_blocks(tmp_path):
-  """No call of the scorer gets more than a block, however long the shard or its documents."""
-  (tmp_path / "corpus").mkdir()
-  path = tmp_path / "corpus" / "a.jsonl"
-  texts = ["x" * 3_000_000] * 7 + ["short"] * 100
-  path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-  sizes = []
-
-  class Watch(Length):
-    def score(self, texts):
-      sizes.append((len(texts), sum(map(len, texts))))
-      return super().score(texts)
-
-  score(Watch(), path, tmp_path / "r", batch_size=32, quiet=True)
-  assert sum(number for number, _ in sizes) == 107
-  assert max(number for number, _ in sizes) == 32
-  assert max(size for _, size in sizes) <= 12_000_000

@@ -11,27 +11,23 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from datarater.cli.curation import inspect, score, select
 from datarater.config import (
   DivergedError,
-  EngineName,
   InputError,
   MetaTrainConfig,
-  RatingConfig,
-  ScoreConfig,
   TrainConfig,
   WorkerDiedError,
-  require,
 )
 from datarater.config_io import load_config_file
 
-_SCORE, _RATING = ScoreConfig(), RatingConfig()
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _DESCRIPTION = """Learns which training data is worth training on.
 
 Start with `datarater demo`. Then: prepare your text (`data prepare`), meta-train a rater on it
-(`meta-train`), rate a corpus (`score`), keep its better part (`select`), train on it and compare
-(`train`, `evaluate`)."""
+(`meta-train`), rate a corpus (`score`), look at the ratings (`inspect`), keep its better part
+(`select`), train on it and compare (`train`, `evaluate`)."""
 
 
 def demo(run_dir: Path = Path("runs/demo"), quiet: bool = False) -> None:
@@ -91,111 +87,6 @@ def data_prepare(
     paragraphs=paragraphs,
   )
   _print_json(summary)
-
-
-def score(
-  input: tuple[str, ...],
-  output: str,
-  rater: tuple[str, ...] = (),
-  control: bool = False,
-  engine: EngineName = "local",
-  workers: int | None = None,
-  limit: int | None = None,
-  quiet: bool = False,
-  config: Annotated[ScoreConfig, arg(name="")] = _SCORE,
-  rating: Annotated[RatingConfig, arg(name="")] = _RATING,
-) -> None:
-  """Rates every document of a corpus; writes ratings as parquet side files by document id.
-
-  The corpus stays as it is. The same command again goes on where it was stopped.
-
-  Args:
-    input: Files, globs or URLs: .jsonl (also .gz, .zst, .xz), .parquet, .array_record, .txt.
-    output: Folder of the ratings, or a URL.
-    rater: Folder of a trained rater (the rater/ of a run); several in one pass as NAME=FOLDER.
-    control: Rate at random as well (or alone), to thin at random by.
-    engine: `local`, this machine, or `ray`, the cluster that RAY_ADDRESS names.
-    workers: Processes, each with a rater of its own (default: local 1; ray one a GPU or CPU).
-    limit: Rate only so many records, for a trial.
-    quiet: No progress bar, no table.
-    config: How the corpus is read and what is written.
-    rating: How documents are rated.
-  """
-  from datarater.curation.engines import engine_of
-  from datarater.curation.score import score as run
-  from datarater.scorers.random import RandomScorer
-  from datarater.scorers.rater import load_rater
-
-  scorers: dict[str, Any] = {
-    name: load_rater(path, rating) for name, path in _named(rater, "rater").items()
-  }
-  scorers |= {"random": RandomScorer()} if control else {}
-  require(bool(scorers), "no rater is given; give --rater FOLDER, or --control alone")
-  spread = engine != "local" or (workers or 1) > 1
-  run(
-    scorers,
-    input,
-    output,
-    config,
-    engine=engine_of(engine, workers) if spread else None,
-    limit=limit,
-    quiet=quiet,
-  )
-
-
-def _named(values: Sequence[str], default: str) -> dict[str, str]:
-  """NAME=VALUE pairs; a single VALUE needs no name."""
-  if len(values) == 1 and "=" not in values[0]:
-    return {default: values[0]}
-  pairs = {name: path for name, _, path in (value.partition("=") for value in values) if path}
-  require(
-    len(pairs) == len(values),
-    f"{default} {' '.join(values)!r}; give several as NAME=FOLDER, each name once",
-  )
-  return pairs
-
-
-def select(
-  ratings: Path,
-  input: tuple[str, ...],
-  output: Path,
-  discard_fraction: float | None = None,
-  threshold: float | None = None,
-  pointwise: bool = False,
-  batch_size: int | None = None,
-  rater_cdf: Path | None = None,
-  seed: int = 0,
-  quiet: bool = False,
-) -> None:
-  """Divides a scored corpus into kept/ and rejected/, in the input's format.
-
-  Selecting again at another fraction needs no new scores.
-
-  Args:
-    ratings: Folder that `datarater score` wrote.
-    input: The files or globs that were scored.
-    output: Folder of the selection.
-    discard_fraction: Share of documents to discard, the worst rated.
-    threshold: Keep ratings of at least this instead.
-    pointwise: Draw each document by itself with the paper's probability (parallel pipelines).
-    batch_size: Of the pointwise rule: the oversampled batch B, of which (1 - discard) B are kept.
-    rater_cdf: Rater folder whose CDF the pointwise rule takes (default: of the ratings themselves).
-    seed: Of ties and of the pointwise draw.
-    quiet: No progress bars, no table.
-  """
-  import numpy as np
-
-  from datarater.curation.rule_options import rule_from_options
-  from datarater.curation.run import select as run
-  from datarater.runtime.artifact import read_rater
-
-  require(
-    rater_cdf is None or pointwise,
-    f"rater CDF {str(rater_cdf)!r} without the pointwise rule; add --pointwise",
-  )
-  cdf = None if rater_cdf is None else np.asarray(read_rater(rater_cdf).cdf.quantiles)
-  rule = rule_from_options(discard_fraction, threshold, pointwise, batch_size, seed, cdf)
-  run(ratings, input, output, rule, quiet=quiet)
 
 
 def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
@@ -324,7 +215,8 @@ def _verbs(arguments: Sequence[str]) -> dict[str, Callable[..., None]]:
   verbs: dict[str, Callable[..., None]] = {"demo": demo, "data prepare": data_prepare}
   for name, (cls, make) in CONFIGURED.items():
     verbs[name] = make(_default_config(arguments, name, cls))
-  return verbs | {"score": score, "select": select, "evaluate": evaluate, "report": report}
+  more = (score, select, inspect, evaluate, report)
+  return verbs | {verb.__name__: verb for verb in more}
 
 
 def _default_config(arguments: Sequence[str], verb: str, cls: type) -> Any:
