@@ -34,11 +34,6 @@ _PUT_IS_ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss",
 _BUFFER_BYTES = 1 << 20
 
 
-def is_url(text: object) -> bool:
-  """Whether it is a string with a scheme (`s3://...`)."""
-  return isinstance(text, str) and _URL.match(text) is not None
-
-
 def place(x: str | Path | UPath) -> Place:
   """A local path as a Path, `file://` too, and any other URL as a UPath.
 
@@ -79,11 +74,6 @@ def _checked(url: UPath) -> UPath:
   # On an object store `..` is a name like any other, on a server it may lead upwards.
   require(".." not in url.parts, f"{str(url)!r} leads upwards; give a URL without '..'")
   return url
-
-
-def is_remote(where: Place) -> bool:
-  """Whether it is a URL of another file system."""
-  return not isinstance(where, Path)
 
 
 def identity(where: Place) -> tuple[str, ...]:

@@ -332,14 +332,6 @@ def test_a_text_key_that_no_record_has_is_an_error_but_not_one_that_some_have(tm
     require_text_key(find_shards(tmp_path / "d.parquet"), "text")
 
 
-def test_a_vanished_file_is_an_error_not_a_broken_shard(tmp_path):
-  for name in ("gone.jsonl", "gone.parquet", "gone.txt"):
-    with pytest.raises(InputError, match="cannot be read: No such file"):
-      read(tmp_path / name)
-    with pytest.raises(InputError, match="cannot be read: No such file"):
-      fingerprint(tmp_path / name)
-
-
 def test_a_fingerprint_changes_with_the_size_and_with_either_end(tmp_path):
   base = b"a" * 300_000
   contents = [base, base + b"a", b"b" + base[1:], base[:-1] + b"b", b"", b"a"]
