@@ -6,7 +6,6 @@ through. In their place stand signs that can be seen.
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -22,6 +21,7 @@ from datarater.report.inspect import PROBABILITIES, Excerpt, Inspection, Spread
 from datarater.report.inspect import Group as ExcerptGroup
 from datarater.report.page import inline_svg, render_page, write_page
 from datarater.report.selection import draw_histogram
+from datarater.runtime.places import Place
 
 _SHOWN = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _FEWER = (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -40,7 +40,7 @@ def show(inspection: Inspection, console: Console, *, page: bool = False) -> Non
     console.print(terminal(inspection, console))
 
 
-def write_inspection(inspection: Inspection, path: str | Path) -> None:
+def write_inspection(inspection: Inspection, path: str | Place) -> None:
   """Writes the HTML page, atomically."""
   write_page(render(inspection), path)
 

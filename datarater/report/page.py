@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from datarater.report import style
 from datarater.runtime.atomic import atomic_file
+from datarater.runtime.places import Place, place
 
 
 def environment() -> jinja2.Environment:
@@ -33,9 +34,9 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
   return environment().get_template(template).render({**colours, **context})
 
 
-def write_page(page: str, path: str | Path) -> None:
+def write_page(page: str, path: str | Place) -> None:
   """Writes the page, atomically; what UTF-8 cannot hold becomes a question mark."""
-  with atomic_file(Path(path)) as file:
+  with atomic_file(place(path)) as file:
     file.write(page.encode("utf-8", "replace"))
 
 

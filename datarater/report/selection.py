@@ -56,7 +56,7 @@ def selection_figure(stats: Stats) -> Figure:
     return figure
 
 
-def write_selection_page(stats: Stats, path: str | Path) -> None:
+def write_selection_page(stats: Stats, path: str | Place) -> None:
   """Writes the figure, and why records were rejected, as one HTML page, atomically."""
   write_page(selection_page(stats), path)
 

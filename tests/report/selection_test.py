@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.patches import StepPatch
 
 from datarater.report import style
 from datarater.report.selection import (
@@ -11,7 +12,9 @@ from datarater.report.selection import (
   draw_histogram,
   mixture_rows,
   selection_figure,
+  selection_page,
   write_selection_figure,
+  write_selection_page,
 )
 
 
@@ -103,7 +106,9 @@ def test_the_histogram_lies_where_its_counts_are():
   _, axes = style.panel((300, 200))
   drawn = draw_histogram(axes, [0, 1, 2], {"context": [3, 5], "rater": [0, 5]})
   assert drawn
-  assert [patch.get_data().values.tolist() for patch in axes.patches] == [[3, 5], [0, 5]]
+  assert [
+    patch.get_data().values.tolist() for patch in axes.patches if isinstance(patch, StepPatch)
+  ] == [[3, 5], [0, 5]]
   assert axes.get_xlim() == (0, 2)
 
 
@@ -140,3 +145,16 @@ def test_the_png_is_the_same_each_time(tmp_path):
   content = (tmp_path / "a.png").read_bytes()
   assert content.startswith(b"\x89PNG")
   assert content == (tmp_path / "b.png").read_bytes()
+
+
+def test_the_page_has_the_figure_and_the_reasons_the_most_common_first(tmp_path):
+  reasons = {"copy": 300, "below <threshold>": 1200, "never": 0}
+  values = stats(side(web=2000), side(web=500)) | {"rejected": reasons}
+  write_selection_page(values, tmp_path / "page.html")
+  page = (tmp_path / "page.html").read_text()
+  assert "500 of 2,000 documents kept (25.0%)" in page
+  assert page.count("<svg") == 1
+  assert "var(--rater" in page
+  assert page.index("below &lt;threshold&gt;</td><td>1,200</td><td>80.0%") < page.index("copy</td>")
+  assert "never" not in page
+  assert "0 of 0 documents kept" in selection_page({})
