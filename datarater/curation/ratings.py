@@ -12,7 +12,6 @@ A side file carries the counts of its shard as metadata (`datarater`, JSON).
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -50,23 +49,6 @@ FLAG_NOT_A_NUMBER = "rating_not_a_number"
 
 _METADATA = b"datarater"
 _GROUP_ROWS = 1 << 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Ratings:
-  """All side files of a folder as one table of N documents, in shard order.
-
-  ids: object[N]. ratings: float32[N], may be NaN. shard: int32[N], index into `shards`. row:
-  int64[N]. tokens: int32[N], -1 where unknown. domain: object[N], None where there is none.
-  """
-
-  shards: tuple[str, ...]
-  ids: np.ndarray
-  ratings: np.ndarray
-  shard: np.ndarray
-  row: np.ndarray
-  tokens: np.ndarray
-  domain: np.ndarray
 
 
 def rating_column(name: str) -> str:
@@ -180,23 +162,6 @@ def read_run(folder: Place) -> dict[str, Any]:
 def scored_shards(folder: Place) -> list[str]:
   """Shards that have a side file, in order. A run with a limit may not have reached all inputs."""
   return [name for name in read_run(folder)["inputs"] if side_path(folder, name).exists()]
-
-
-def read_ratings(folder: Place) -> Ratings:
-  """Reads all side files of a finished run into memory."""
-  names = scored_shards(folder)
-  tables = [read_side_file(side_path(folder, name))[0] for name in names]
-  table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-  lengths = [len(t) for t in tables]
-  return Ratings(
-    shards=tuple(names),
-    ids=table["id"].to_numpy(),
-    ratings=table["rating"].to_numpy(),
-    shard=np.repeat(np.arange(len(names), dtype=np.int32), lengths),
-    row=table["row"].to_numpy(),
-    tokens=table["tokens"].fill_null(-1).to_numpy(),
-    domain=table["domain"].to_numpy(),
-  )
 
 
 def make_ids_unique(folder: Place, names: Sequence[str]) -> None:
