@@ -78,7 +78,8 @@ class DataConfig:
   The five splits must not overlap.
 
   Args:
-    dataset: `bundled`, a folder prepared as array_record, or a TFDS name (`c4/en:3.1.0`).
+    dataset: `bundled`, a folder prepared as array_record, the output of `select` (its split is
+      `train`), or a TFDS name (`c4/en:3.1.0`).
     target_dataset: Where outer, validation and test come from; empty: the same dataset.
     target_domain: Their domain; with target_dataset empty too, the pool's distribution.
     inner: TFDS split expression (`train[:60%]`) of the text that inner models train on.
