@@ -142,7 +142,7 @@ class Commands:
     log = (output / f"{stage}.log").open("ab")
     with log:
       return subprocess.Popen(
-        [sys.executable, "-m", "datarater.cli", *self.arguments(stage, output)],
+        [Path(sys.executable).with_name("datarater"), *self.arguments(stage, output)],
         env=os.environ
         | {
           "JAX_PLATFORMS": "cpu",
