@@ -1,9 +1,10 @@
-"""Finished folders of ratings for tests, made without a corpus."""
+"""Finished folders of ratings for tests, made without a corpus; and what a run has left."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from datarater.curation import ratings as side
 from datarater.runtime.atomic import write_json
@@ -59,3 +60,20 @@ def _whole(shard: str, number: int, row: dict) -> dict:
     "signal_sentences": 1.0,
   }
   return found | {name: value for name, value in row.items() if name != "text"}
+
+
+def tree(folder):
+  """Contents by name, less locks."""
+  return {
+    path.relative_to(folder).as_posix(): path.read_bytes()
+    for path in sorted(Path(folder).rglob("*"))
+    if path.is_file() and not path.name.startswith(".")
+  }
+
+
+def decisions_of(folder):
+  """All rows by id."""
+  paths = sorted((Path(folder) / "decisions").rglob("*.parquet"))
+  rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
+  assert len({row["id"] for row in rows}) == len(rows)
+  return {row["id"]: row for row in rows}

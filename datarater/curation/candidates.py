@@ -215,13 +215,17 @@ def candidates_of(table: pa.Table, rating: str, domains: Domains) -> Candidates:
 
 
 def load_candidates(
-  paths: Sequence[Place], rating: str, progress: Callable[[int], object] | None = None
+  paths: Sequence[Place],
+  rating: str,
+  progress: Callable[[int], object] | None = None,
+  rows: Sequence[int] | None = None,
 ) -> tuple[Candidates, np.ndarray]:
   """(all documents of the side files, bounds int64 [files + 1] of each file's).
 
-  rating: column. progress: called with documents read since.
+  rating: column. progress: called with documents read since. rows: how many each file has, if that
+  is known.
   """
-  rows = [rows_of(path) for path in paths]
+  rows = [rows_of(path) for path in paths] if rows is None else rows
   bounds = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
   ratings, tokens, domain = (
     np.empty(bounds[-1], kind) for kind in (np.float32, np.int32, np.int32)

@@ -19,7 +19,6 @@ from datarater.curation.candidates import (
   Domains,
   candidates_of,
   load_candidates,
-  rows_of,
   slices,
 )
 from datarater.curation.decisions import KEPT
@@ -96,14 +95,19 @@ class Exact:
     return self.all_codes[start + rows.start : start + rows.stop]
 
 
-def decide(criteria: Criteria, files: Sequence[Place], progress: Progress) -> Exact:
-  """Decides on all documents at once; InputError where they do not fit in memory."""
-  _require_memory(files, criteria.duplicates is not None)
-  candidates, bounds = load_candidates(files, criteria.rating, progress)
+def decide(
+  criteria: Criteria, files: Sequence[Place], rows: Sequence[int], progress: Progress
+) -> Exact:
+  """Decides on all documents at once; InputError where they do not fit in memory.
+
+  rows: how many each file has. progress: called with documents read since.
+  """
+  _require_memory(sum(rows), criteria.duplicates is not None)
+  candidates, bounds = load_candidates(files, criteria.rating, progress, rows)
   codes = np.where(np.isnan(candidates.ratings), 1, KEPT).astype(np.int16)
   if criteria.filters:
-    for rows, table in slices(files, criteria.filtered_columns):
-      codes[rows] = criteria.first_codes(table, candidates.ratings[rows])
+    for part, table in slices(files, criteria.filtered_columns):
+      codes[part] = criteria.first_codes(table, candidates.ratings[part])
   if criteria.duplicates is not None:
     from datarater.curation.duplicates import duplicate_reasons
 
@@ -134,8 +138,7 @@ def _tallied(criteria: Criteria, candidates: Candidates, codes: np.ndarray) -> T
   return tally
 
 
-def _require_memory(files: Sequence[Place], duplicates: bool) -> None:
-  documents = sum(rows_of(path) for path in files)
+def _require_memory(documents: int, duplicates: bool) -> None:
   need = documents * BYTES_A_DOCUMENT * (1 + duplicates)
   free = psutil.virtual_memory().available
   require(

@@ -232,11 +232,15 @@ class _Deciding:
 
   def run(self, output: Place | None) -> Stats:
     """Writes the decisions to `output`, if there is one, and returns the counts."""
-    with self._bar("reading ratings") as bar:
-      make = Approximate if self.approximate else decide
-      decided: Approximate | Exact = make(self.criteria, self.files, bar.update)
+    rows = [rows_of(path) for path in self.files]
+    with self._bar("reading ratings", sum(rows)) as bar:
+      decided: Approximate | Exact = (
+        Approximate(self.criteria, self.files, bar.update)
+        if self.approximate
+        else decide(self.criteria, self.files, rows, bar.update)
+      )
     if output is not None or isinstance(decided, Approximate):
-      with self._bar("deciding" if output is None else "writing decisions") as bar:
+      with self._bar("deciding" if output is None else "writing decisions", sum(rows)) as bar:
         self._go_through(decided, output, bar.update)
     scored = [side.read_side_stats(path) for path in self.files]
     cuts = getattr(self.criteria.rule, "cuts", "none")
@@ -270,8 +274,7 @@ class _Deciding:
     with ThreadPoolExecutor(threads) as pool:
       collections.deque(pool.map(one, range(len(self.files))), maxlen=0)
 
-  def _bar(self, verb: str) -> tqdm:
-    documents = sum(rows_of(path) for path in self.files)
+  def _bar(self, verb: str, documents: int) -> tqdm:
     return tqdm(
       total=documents, desc=verb, unit="document", unit_scale=True, disable=self.quiet or None
     )

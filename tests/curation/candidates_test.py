@@ -39,7 +39,7 @@ def files(tmp_path_factory):
 
 def test_columns_come_as_arrays(files):
   read = []
-  candidates, bounds = load_candidates(files, "rating", read.append)
+  candidates, bounds = load_candidates(files, "rating", read.append, [13, 0, 6])
   assert bounds.tolist() == [0, 13, 13, 19]
   assert sum(read) == len(candidates) == 19
   expected = [*range(13), 0, -1, np.nan, -3, -4, -5]
