@@ -88,7 +88,7 @@ def select(
   """Divides a scored corpus into kept/ and rejected/, deciding from its ratings alone.
 
   Conditions come first, then duplicates, then the rule. Selecting again otherwise needs no new
-  scores. Writes decisions/, stats.json, selection.png, and with --input the corpus.
+  scores. Writes decisions/, stats.json, selection.html and .png, and with --input the corpus.
 
   Args:
     ratings: Folder that `datarater score` wrote.
@@ -119,7 +119,7 @@ def select(
 
   from datarater.curation.rule_options import rule_from_options
   from datarater.curation.select import select as run
-  from datarater.report.selection import write_selection_figure
+  from datarater.report.selection import write_selection_figure, write_selection_page
   from datarater.runtime.artifact import read_rater
   from datarater.runtime.places import place
 
@@ -156,6 +156,7 @@ def select(
   )
   if not dry_run:
     write_selection_figure(stats, place(output) / "selection.png")
+    write_selection_page(stats, place(output) / "selection.html")
 
 
 def inspect(
@@ -167,7 +168,7 @@ def inspect(
   excerpts: int = 3,
   column: str = "rating",
   width: int = 240,
-  html: Path | None = None,
+  html: str | None = None,
   page: bool = False,
   quiet: bool = False,
 ) -> None:
@@ -188,6 +189,7 @@ def inspect(
   """
   from datarater.report.inspect import inspect as look
   from datarater.report.inspect_views import show, write_inspection
+  from datarater.runtime.places import place
 
   seen = look(
     ratings,
@@ -202,14 +204,14 @@ def inspect(
   )
   show(seen, Console(), page=page)
   if html is not None:
-    write_inspection(seen, html)
+    write_inspection(seen, place(html))
 
 
 def _engine(name: EngineName, workers: int | None) -> Any:
   """The engine, None for this process."""
   from datarater.curation.engines import engine_of
 
-  return engine_of(name, workers) if name != "local" or (workers or 1) != 1 else None
+  return engine_of(name, workers) if name != "local" or workers not in (None, 1) else None
 
 
 def _fractions(values: Sequence[str]) -> dict[str, float]:

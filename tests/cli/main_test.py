@@ -18,7 +18,7 @@ from datarater.models.rater import init_rater
 from datarater.runtime import artifact
 from datarater.runtime.quantiles import RatingsCdf
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = str(ROOT / "configs" / "tiny.py")
 LM_TINY = str(ROOT / "configs" / "lm_tiny.py")
 MODEL = ModelConfig(width=8, layers=1, heads=2, mlp_width=16)
