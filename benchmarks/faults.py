@@ -16,6 +16,7 @@ import gzip
 import itertools
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +42,7 @@ from datarater.data.tokenizers import load_tokenizer
 from datarater.models.rater import init_rater
 from datarater.runtime.artifact import RaterConfig, write_rater
 from datarater.runtime.atomic import write_json
+from datarater.runtime.places import Place
 from datarater.runtime.quantiles import RatingsCdf
 
 RESULT = Path(__file__).parent / "results" / "faults.json"
@@ -48,6 +51,9 @@ DEADLINE = 600.0
 
 WORKERS = 2
 TARGETS = ("driver", "worker", "all")
+KILLS_A_STAGE = 2
+"""Most kills of one command in a round, so that both commands are killed often."""
+
 _BAD_LINES = (b"{broken", b"\xff\xfe", b"", b'{"text": 7}', b'{"text": "\\u0000"}', b"[1]")
 _WORDS = ("rater", "corpus", "token", "loss", "curve", "data", "rated", "of", "the", "a", "in")
 
@@ -58,16 +64,8 @@ def write_tiny_rater(folder: Path, width: int = 16, length: int = 64) -> None:
   model = ModelConfig(width=width, layers=2, heads=2, mlp_width=2 * width)
   eta = init_rater(model, tokenizer.vocab_size, jax.random.key(0), length)
   eta["head"]["kernel"] = jax.random.normal(jax.random.key(1), (width, 1))
-  config = RaterConfig(
-    model,
-    TokenizerConfig(),
-    tokenizer.fingerprint,
-    tokenizer.vocab_size,
-    "document",
-    length,
-    steps=0,
-    seed=0,
-  )
+  vocabulary = tokenizer.fingerprint, tokenizer.vocab_size
+  config = RaterConfig(model, TokenizerConfig(), *vocabulary, "document", length, steps=0, seed=0)
   write_rater(folder, config, eta, RatingsCdf.of([-1.0, 1.0]), "random", tokenizer.save)
 
 
@@ -126,9 +124,10 @@ class Commands:
   folder: Path
   corpus: str
   engine: str
+  workers: int = WORKERS
 
   def arguments(self, stage: str, output: Path) -> list[str]:
-    spread = ["--engine", self.engine, "--workers", str(WORKERS), "--quiet"]
+    spread = ["--engine", self.engine, "--workers", str(self.workers), "--quiet"]
     ratings = str(output / "ratings")
     if stage == "score":
       rater = str(self.folder / "rater")
@@ -181,18 +180,27 @@ def run_in_peace(commands: Commands, output: Path) -> dict[str, float]:
 
 
 def run_with_kills(
-  commands: Commands, output: Path, seconds: dict[str, float], rng: random.Random, most: int
+  commands: Commands,
+  output: Path,
+  seconds: dict[str, float],
+  rng: random.Random,
+  targets: Sequence[str],
 ) -> list[Kill]:
-  """Both commands, each started until it is done; at most so many kills, of random moments."""
+  """Both commands, each started until it is done; at most one kill a target, at random moments.
+
+  seconds: of each command in peace.
+  """
   output.mkdir(parents=True)
   kills: list[Kill] = []
   for stage in ("score", "select"):
+    left = KILLS_A_STAGE
     while True:
       process = commands.start(stage, output)
       kill = None
-      if len(kills) < most:
+      if left and len(kills) < len(targets):
+        left -= 1
         moment = rng.uniform(0.0, seconds[stage])
-        kill = _kill(process, stage, rng.choice(TARGETS), moment, rng)
+        kill = _kill(process, stage, targets[len(kills)], moment, rng)
       code = process.wait(DEADLINE)
       if kill:
         kills.append(dataclasses.replace(kill, code=code))
@@ -274,7 +282,7 @@ def misplaced(corpus: str, output: Path) -> list[str]:
   wrong = []
   for shard in find_shards(corpus):
     expected, unread = _serials([shard.path])
-    places = [output / "selected" / part / shard.name for part in ("kept", "rejected")]
+    places: list[Place] = [output / "selected" / part / shard.name for part in ("kept", "rejected")]
     # What was broken lies in rejected as JSON beside its reason; a broken Parquet file has no rows.
     found, aside = _serials([path for path in places if path.exists()])
     broken = "parquet" in shard.name and unread and not expected
@@ -283,7 +291,7 @@ def misplaced(corpus: str, output: Path) -> list[str]:
   return wrong
 
 
-def _serials(paths: Sequence[Path]) -> tuple[collections.Counter, int]:
+def _serials(paths: Sequence[Place]) -> tuple[collections.Counter, int]:
   """(how often each document's serial occurs, how many records are no documents)."""
   serials: collections.Counter = collections.Counter()
   unread = 0
@@ -296,39 +304,54 @@ def _serials(paths: Sequence[Path]) -> tuple[collections.Counter, int]:
   return serials, unread
 
 
-def torment(
-  engine: str, kills: int, folder: Path, documents: int = 5000, seed: int = 0
-) -> dict[str, Any]:
-  """The whole test with one engine; RuntimeError where anything differs."""
-  rng = random.Random(f"{engine} {seed}")
+@dataclasses.dataclass(frozen=True)
+class Peace:
+  """What must come out: of one worker, in the driver's own process. seconds: of each command."""
+
+  folder: Path
+  corpus: str
+  output: Path
+  seconds: dict[str, float]
+
+
+def make_peace(folder: Path, documents: int, seed: int = 0) -> Peace:
+  """Rater, corpus, and the run in peace."""
   write_tiny_rater(folder / "rater")
-  commands = Commands(folder, write_corpus(folder / "corpus", documents, seed), engine)
-  peace = folder / "peace"
-  # In this process, with one worker: what two workers of any engine must come to.
-  run_in_peace(dataclasses.replace(commands, engine="local"), peace)
-  seconds = run_in_peace(commands, folder / f"peace_{engine}")
-  _require_same(commands, folder / f"peace_{engine}", peace)
+  commands = Commands(folder, write_corpus(folder / "corpus", documents, seed), "local", workers=1)
+  seconds = run_in_peace(commands, folder / "peace")
+  return Peace(folder, commands.corpus, folder / "peace", seconds)
+
+
+def torment(
+  peace: Peace, engine: str, kills: int, seed: int = 0, seconds: dict[str, float] | None = None
+) -> dict[str, Any]:
+  """Rounds of one engine; RuntimeError where anything differs. seconds: of its run in peace."""
+  rng = random.Random(f"{engine} {seed}")
+  commands = Commands(peace.folder, peace.corpus, engine)
+  targets = [rng.sample(TARGETS, len(TARGETS)) for _ in range(kills)]
+  left = list(itertools.chain.from_iterable(targets))[:kills]
   every: list[Kill] = []
   rounds = 0
-  while len(every) < kills:
-    output = folder / f"round{rounds}"
-    every += run_with_kills(commands, output, seconds, rng, kills - len(every))
-    _require_same(commands, output, peace)
+  while left:
+    output = peace.folder / f"{engine}{rounds}"
+    seconds = seconds or run_in_peace(commands, peace.folder / f"peace_{engine}")
+    kills_now = run_with_kills(commands, output, seconds, rng, left)
+    _require_same(commands, output, peace.output)
     shutil.rmtree(output)
-    rounds += 1
+    every, left, rounds = every + kills_now, left[len(kills_now) :], rounds + 1
     print(f"{engine}: {len(every)} kills in {rounds} rounds", flush=True)
-  records = json.loads((peace / "selected" / "stats.json").read_text())["records"]
+  statistics = json.loads((peace.output / "selected" / "stats.json").read_text())
   return {
     "engine": engine,
-    "workers": WORKERS,
+    "workers": commands.workers,
     "seed": seed,
     "kills": len(every),
     "rounds": rounds,
     "by_target": dict(sorted(collections.Counter(kill.target for kill in every).items())),
     "by_stage": dict(sorted(collections.Counter(kill.stage for kill in every).items())),
-    "records": records,
-    "seconds_in_peace": {stage: round(value, 1) for stage, value in seconds.items()},
-    "files_compared": len(_tree(peace)),
+    "records": statistics["records"],
+    "seconds_in_peace": {stage: round(value, 1) for stage, value in (seconds or {}).items()},
+    "files_compared": len(_tree(peace.output)),
     "files_that_differ": 0,
     "records_misplaced": 0,
     "moments": [dataclasses.asdict(kill) for kill in every],
@@ -342,6 +365,11 @@ def _require_same(commands: Commands, output: Path, peace: Path) -> None:
   ):
     if wrong:
       raise RuntimeError(f"{what} in {output}: {wrong}")
+
+
+def _machine() -> dict[str, Any]:
+  versions = {name: version(name) for name in ("datarater", "jax", "ray")}
+  return {"cpus": os.cpu_count(), "python": platform.python_version(), **versions}
 
 
 def main(
@@ -358,10 +386,11 @@ def main(
     documents: Of each larger shard.
     seed: Of the corpus and of the kills.
   """
-  results = {}
-  for name in engine:
-    with tempfile.TemporaryDirectory() as folder:
-      results[name] = torment(name, kills, Path(folder), documents, seed)
+  with tempfile.TemporaryDirectory() as folder:
+    peace = make_peace(Path(folder), documents, seed)
+    results = {"machine": _machine()}
+    for name in engine:
+      results[name] = torment(peace, name, kills, seed)
       write_json(RESULT, results)
 
 

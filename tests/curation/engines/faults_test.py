@@ -7,6 +7,7 @@ is `benchmarks/faults.py`, of which this is a small one.
 import json
 import os
 import random
+import shutil
 import signal
 
 import pyarrow as pa
@@ -19,10 +20,17 @@ KILLS = os.environ.get("KILLS")
 SEED = int(os.environ.get("KILLS_SEED", "0"))
 
 
-@pytest.mark.parametrize(("engine", "kills"), [("local", 3), ("ray", 1)])
-def test_killed_at_any_moment_every_file_is_as_in_peace(tmp_path, engine, kills):
+@pytest.fixture(scope="module")
+def peace(tmp_path_factory):
+  """More documents than a block has, so that a run is resumed inside a shard."""
+  return faults.make_peace(tmp_path_factory.mktemp("faults"), documents=2200)
+
+
+@pytest.mark.parametrize(("engine", "kills", "slower"), [("local", 3, 1.0), ("ray", 1, 2.0)])
+def test_killed_at_any_moment_every_file_is_as_in_peace(peace, engine, kills, slower):
   kills = int(KILLS or kills)
-  result = faults.torment(engine, kills, tmp_path, documents=2200, seed=SEED)
+  seconds = {stage: slower * value for stage, value in peace.seconds.items()}
+  result = faults.torment(peace, engine, kills, SEED, seconds)
   print(json.dumps(result["moments"]))
   assert result["kills"] == len(result["moments"]) == kills
   assert result["files_compared"] > 40
@@ -38,18 +46,9 @@ def test_a_file_that_differs_is_noticed(tmp_path):
   assert faults.differences(tmp_path / "a", tmp_path / "b") == ["changed", "more"]
 
 
-@pytest.fixture
-def divided(tmp_path):
-  """(glob, output): a corpus rightly divided."""
-  corpus = faults.write_corpus(tmp_path / "corpus", 100)
-  commands = faults.Commands(tmp_path, corpus, "local")
-  faults.write_tiny_rater(tmp_path / "rater")
-  faults.run_in_peace(commands, tmp_path / "out")
-  return corpus, tmp_path / "out"
-
-
-def test_a_record_lost_or_doubled_is_noticed(divided):
-  corpus, output = divided
+def test_a_record_lost_or_doubled_is_noticed(peace, tmp_path):
+  corpus, output = peace.corpus, tmp_path / "out"
+  shutil.copytree(peace.output, output)
   assert faults.misplaced(corpus, output) == []
   kept = output / "selected" / "kept" / "a.jsonl"
   lines = kept.read_bytes().splitlines(keepends=True)
@@ -66,10 +65,9 @@ def test_a_record_lost_or_doubled_is_noticed(divided):
   assert len(faults.misplaced(corpus, output)) == 2
 
 
-def test_the_chosen_process_is_the_one_killed(tmp_path):
+def test_the_chosen_process_is_the_one_killed(peace, tmp_path):
   """Else a test of deaths would be one of restarts."""
-  faults.write_tiny_rater(tmp_path / "rater")
-  commands = faults.Commands(tmp_path, faults.write_corpus(tmp_path / "corpus", 2200), "local")
+  commands = faults.Commands(peace.folder, peace.corpus, "local")
   codes = {}
   for target in faults.TARGETS:
     output = tmp_path / target
