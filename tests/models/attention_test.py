@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from datarater.models import attention
 
@@ -13,7 +14,9 @@ def random(shape, seed):
   return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def test_attend_is_masked_softmax_attention():
+@pytest.mark.parametrize("one_kernel", [0, LENGTH])
+def test_attend_is_masked_softmax_attention(one_kernel, monkeypatch):
+  monkeypatch.setattr(attention, "ONE_KERNEL", one_kernel)
   q, k, v = (random((ROWS, LENGTH, HEADS, FEATURES), seed) for seed in range(3))
   ids = jnp.array([[1, 1, 1, 2, 2, 0, 0], [1, 1, 1, 1, 1, 1, 1]])
   mask = attention.attention_mask(ids, causal=True)
