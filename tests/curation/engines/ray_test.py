@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -178,7 +179,7 @@ def test_a_cluster_of_its_own_is_quiet_and_ended(tmp_path):
   assert process.returncode == 0, errors
   assert said == "['a', 'b', 'c']\n"
   assert len(errors.splitlines()) <= 1, errors  # Ray says that its log level is set
-  assert not [p for p in psutil.process_iter(["pid"]) if session_of(p.pid) == process.pid]
+  wait_until(lambda: process.pid not in [session_of(pid) for pid in psutil.pids()])
 
 
 def session_of(pid):
@@ -188,7 +189,8 @@ def session_of(pid):
     return None
 
 
-def test_nothing_is_left_where_the_driver_is_killed(tmp_path):
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_nothing_is_left_where_the_driver_ends(tmp_path, how):
   process = start(tmp_path, "sleep0", "sleep1")
   begun = tmp_path / "begun"
   wait_until(lambda: process.poll() is None and begun.exists() and len(list(begun.iterdir())) == 2)
@@ -200,8 +202,11 @@ def test_nothing_is_left_where_the_driver_is_killed(tmp_path):
     if "Agent" not in "".join(p.cmdline())
   ]
   assert len(everything) > len(pids)
-  process.kill()
-  process.wait()
+  if how == "killed":
+    process.kill()
+  else:
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
+  process.communicate(timeout=PATIENCE)
   wait_until(lambda: not any(alive(pid) for pid in {*pids, *everything}))
 
 
