@@ -119,7 +119,7 @@ def decide(
       criteria.similarity,
       getattr(criteria.rule, "seed", 0),
     )
-    codes[(codes == KEPT) & copies] = criteria.last_code - 1
+    codes[copies] = criteria.last_code - 1
   eligible = codes == KEPT
   keep = criteria.rule.keep(candidates.only(eligible))
   codes[eligible & ~keep] = criteria.last_code

@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-import multiprocessing
 import pickle
+import threading
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +14,7 @@ from datarater.config import InputError
 from datarater.curation import ratings as side
 from datarater.curation.decisions import DecisionWriter
 from datarater.curation.divide import DivideShard
+from datarater.curation.run_folder import shard_lock
 from datarater.curation.score import score
 from datarater.data.formats import find_shards, finish_folder, read_records, shard_name
 
@@ -115,20 +116,14 @@ def test_decisions_on_other_documents_are_noticed(tmp_path, work):
     work(shard)
 
 
-def _divide(work, shard, results):
-  results.put(work(shard))
-
-
-def test_two_workers_on_one_shard_do_not_meet(tmp_path, work):
+def test_a_shard_in_work_is_waited_for(tmp_path, work):
   (shard,) = find_shards(tmp_path / "c" / "a.jsonl")
-  context = multiprocessing.get_context("spawn")
-  results = context.Queue()
-  workers = [context.Process(target=_divide, args=(work, shard, results)) for _ in range(2)]
-  for worker in workers:
-    worker.start()
-  found = [results.get(timeout=60) for _ in workers]
-  for worker in workers:
-    worker.join(60)
-  assert found[0] == found[1]
-  kept = (tmp_path / "s" / "kept" / "a.jsonl").read_bytes().splitlines()
-  assert kept == [LINES[i] for i in (0, 3, 6)]
+  found = []
+  thread = threading.Thread(target=lambda: found.append(work(shard)))
+  with shard_lock(work.output, shard.name):
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    assert not (tmp_path / "s" / "kept").exists()
+  thread.join(60)
+  assert found[0]["kept"] == 3

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from datarater.config import InputError
 from datarater.curation.candidates import Candidates
+from datarater.curation.ranks import perturbed
 from datarater.curation.rule_options import rule_from_options
 from datarater.curation.rules import (
   PerDomain,
@@ -163,6 +164,14 @@ def test_gumbel_draws_one_after_the_other_by_softmax():
     return first_j + first_k
 
   np.testing.assert_allclose(found, [left_out(i) for i in range(3)], atol=0.02)
+
+
+def test_a_draw_of_zero_makes_no_nan():
+  ratings = np.array([1.0, np.inf, -np.inf, np.nan], np.float32)
+  values = perturbed(ratings, 2.0, lambda at: np.zeros(len(at)))
+  assert np.isfinite(values[0])
+  assert values[1:3].tolist() == [np.inf, -np.inf]
+  assert np.isnan(values[3])
 
 
 def test_temperature_goes_from_the_best_to_a_uniform_sample():

@@ -200,6 +200,19 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path):
       (tmp_path / "out").rmdir()
 
 
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_as_long_as_a_sketch_keeps_everything_it_is_exact(tmp_path, name):
+  """Ratings that differ, and filters that cut off the better half."""
+  order = np.random.default_rng(0).permutation(300)
+  rows = [{"rating": i / 100, "tokens": i, "domain": f"d{i % 2}"} for i in order.tolist()]
+  ratings = write_ratings(tmp_path / "r", {"a": rows[:100], "b": rows[100:]})
+  for mode in (False, True):
+    options = {"where": ["tokens < 150", "domain != d7"], "approximate": mode, "quiet": True}
+    select(ratings, tmp_path / str(mode), RULES[name], **options)
+  assert decisions_of(tmp_path / "True") == decisions_of(tmp_path / "False")
+  assert 0 < sum(row["kept"] for row in decisions_of(tmp_path / "True").values()) < 150
+
+
 def test_approximate_selection_states_an_error_that_holds(tmp_path):
   ratings = np.random.default_rng(0).normal(size=30_000)
   rows = [{"rating": value, "domain": f"d{i % 2}"} for i, value in enumerate(ratings)]
