@@ -61,7 +61,7 @@ def shards_of(documents, places):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-  st.lists(DOCUMENT, max_size=25),
+  st.lists(DOCUMENT, max_size=15),
   st.sampled_from(sorted(RULES)),
   st.lists(st.sampled_from(["words >= 5", "domain != d1", "tokens < 25"]), max_size=2),
   st.sampled_from([None, "exact"]),
@@ -79,7 +79,7 @@ def test_each_document_is_decided_once_by_filters_then_copies_then_the_rule(
     list(
       zip(
         data.draw(st.permutations(range(len(documents)))),
-        data.draw(st.lists(st.integers(0, 2), min_size=25, max_size=25)),
+        data.draw(st.lists(st.integers(0, 2), min_size=15, max_size=15)),
         strict=False,
       )
     )
@@ -102,7 +102,7 @@ def test_each_document_is_decided_once_by_filters_then_copies_then_the_rule(
       assert all(row["kept"] == (row["reason"] == "") for row in rows.values())
       check_counts(stats, documents, found[-1])
   assert found[0] == found[1]  # neither the order nor the shards matter
-  check_reasons(documents, found[0], rule, where, duplicates)
+  check_reasons(documents, found[0], rule, where, duplicates, approximate)
 
 
 def check_counts(stats, documents, reasons):
@@ -119,7 +119,7 @@ def check_counts(stats, documents, reasons):
       assert sum(stats["histogram"][side]) == rated
 
 
-def check_reasons(documents, reasons, rule, where, duplicates):
+def check_reasons(documents, reasons, rule, where, duplicates, approximate):
   """Against the order of things, told once more."""
   passes = {
     "words >= 5": lambda d: d["signal_words"] >= 5,
@@ -152,7 +152,8 @@ def check_reasons(documents, reasons, rule, where, duplicates):
   if isinstance(rule, PerDomain):
     rule = PerDomain(0.5, {k: v for k, v in rule.fractions.items() if k in candidates.domains})
   expected = rule.keep(candidates)
-  assert [not reasons[f"n{n}"] for n in left] == expected.tolist()
+  if not approximate or len({d["rating"] for d in own}) == len(own):  # else ties go one by one
+    assert [not reasons[f"n{n}"] for n in left] == expected.tolist()
   assert {reasons[f"n{n}"] for n in left} <= {"", rule.reason}
 
 
