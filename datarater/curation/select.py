@@ -112,7 +112,8 @@ def select(
   )
   deciding = _Deciding(criteria, names, files, approximate, quiet)
   if dry_run:
-    return _said(deciding.run(None), quiet, "would be selected; nothing was written")
+    stats = deciding.finish(deciding.decide(), None)
+    return _said(stats, quiet, "would be selected; nothing was written")
   require_apart(target, [canonical(folder)], "ratings")
   run = {
     "kind": "selection",
@@ -125,11 +126,12 @@ def select(
     "inputs": scored["inputs"],
   }
   check_run(target, run)
+  if (target / side.STATS).exists():
+    return _said(read_json(target / side.STATS, "counts of the selection"), quiet)
+  decided = deciding.decide()  # what it refuses must leave no folder behind
   with locked(target):
-    if (target / side.STATS).exists():
-      return _said(read_json(target / side.STATS, "counts of the selection"), quiet)
     begin_run(target, run)
-    stats = deciding.run(target)
+    stats = deciding.finish(decided, target)
     if corpus is not None:
       divided = corpus.divide(folder, target, scored["settings"], engine, quiet)
       stats = with_divided(stats, divided) | {"shards_not_scored": corpus.unscored}
@@ -230,17 +232,19 @@ class _Deciding:
   approximate: bool
   quiet: bool
 
-  def run(self, output: Place | None) -> Stats:
-    """Writes the decisions to `output`, if there is one, and returns the counts."""
+  def decide(self) -> Approximate | Exact:
+    """Reads what the criteria need."""
     rows = [rows_of(path) for path in self.files]
     with self._bar("reading ratings", sum(rows)) as bar:
-      decided: Approximate | Exact = (
-        Approximate(self.criteria, self.files, bar.update)
-        if self.approximate
-        else decide(self.criteria, self.files, rows, bar.update)
-      )
+      if self.approximate:
+        return Approximate(self.criteria, self.files, bar.update)
+      return decide(self.criteria, self.files, rows, bar.update)
+
+  def finish(self, decided: Approximate | Exact, output: Place | None) -> Stats:
+    """Writes the decisions to `output`, if there is one, and returns the counts."""
     if output is not None or isinstance(decided, Approximate):
-      with self._bar("deciding" if output is None else "writing decisions", sum(rows)) as bar:
+      total = sum(rows_of(path) for path in self.files)
+      with self._bar("deciding" if output is None else "writing decisions", total) as bar:
         self._go_through(decided, output, bar.update)
     scored = [side.read_side_stats(path) for path in self.files]
     cuts = getattr(self.criteria.rule, "cuts", "none")
