@@ -248,7 +248,7 @@ def _bare(rater: Rater, batches: Sequence[Batch]) -> list[Any]:
   """As many batches in flight as `score` has, and nothing else."""
   ratings: list[Any] = []
   for batch in batches:
-    ratings.append(rater._rate_documents(rater._etas[0], batch))
+    ratings.append(rater._rate_documents(rater._replicas[0][1], batch))
     if len(ratings) >= IN_FLIGHT:
       ratings[-IN_FLIGHT].block_until_ready()
   return jax.block_until_ready(ratings)

@@ -228,7 +228,3 @@ def _default_config(arguments: Sequence[str], verb: str, cls: type) -> Any:
 
 def _print_json(values: Any) -> None:
   Console().print_json(json.dumps(values))
-
-
-if __name__ == "__main__":
-  sys.exit(main())

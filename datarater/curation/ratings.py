@@ -8,7 +8,8 @@
     DIR/ratings_cdf.json         the distribution of each column of ratings
     DIR/stats.json               counts; written last, so its presence says that scoring is complete
 
-A side file carries the counts of its shard as metadata (`datarater`, JSON).
+A side file carries the counts of its shard and a sketch of each column of ratings as metadata
+(`datarater`, `datarater.sketches`, JSON).
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from datarater.data.formats.records import FLAG_REPEATED
 from datarater.data.signals import SIGNALS
 from datarater.runtime.atomic import atomic_path, explained, read_json
 from datarater.runtime.places import Place
+from datarater.runtime.quantiles import QuantileSketch
 
 SCHEMA_VERSION = 2
 RUN, STATS, REJECTED, SIDE = "run.json", "stats.json", "rejected", "ratings"
@@ -45,9 +47,12 @@ SCHEMA = pa.schema(
     ("flags", pa.list_(pa.string())),
   ]
 )
+Sketches = dict[str, QuantileSketch]
+"""Of the finite ratings in each column."""
+
 FLAG_NOT_A_NUMBER = "rating_not_a_number"
 
-_METADATA = b"datarater"
+_METADATA, _SKETCHES = b"datarater", b"datarater.sketches"
 _REPEATING = ["shard", "domain", "flags.list.element"]
 """Columns whose values repeat; of ids and hashes a dictionary costs time and saves nothing."""
 
@@ -70,6 +75,11 @@ def side_schema(more_scorers: Sequence[str], signals: bool, fingerprints: bool) 
   if signals:
     fields += [pa.field(SIGNAL + name, pa.float32()) for name in SIGNALS]
   return pa.schema([*SCHEMA, *fields])
+
+
+def rating_columns(names: Sequence[str]) -> list[str]:
+  """Those of the columns that are ratings."""
+  return [name for name in names if name == RATING or name.startswith(f"{RATING}_")]
 
 
 def side_path(folder: Place, shard: str) -> Place:
@@ -101,10 +111,14 @@ class SideWriter:
     if sum(table.num_rows for table in self._pending) >= _GROUP_ROWS:
       self._flush()
 
-  def finish(self, stats: dict[str, Any]) -> None:
+  def finish(self, stats: dict[str, Any], sketches: Sketches | None = None) -> None:
+    """stats: the counts. sketches: by column of ratings, where the file is a shard's last word."""
     self._flush()
     with explained(self._path):
       self._writer.add_key_value_metadata({_METADATA: json.dumps(stats).encode()})
+      if sketches is not None:
+        values = {name: sketch.as_json() for name, sketch in sketches.items()}
+        self._writer.add_key_value_metadata({_SKETCHES: json.dumps(values).encode()})
       self._writer.close()
 
   def _flush(self) -> None:
@@ -132,6 +146,13 @@ def read_side_stats(path: Place) -> dict[str, Any]:
   """The counts of the shard alone."""
   with side_errors(path), path.open("rb") as stream:
     return json.loads(pq.read_metadata(stream).metadata[_METADATA])
+
+
+def read_sketches(path: Place) -> Sketches:
+  """The distribution of each column of ratings of a shard."""
+  with side_errors(path), path.open("rb") as stream:
+    values = json.loads(pq.read_metadata(stream).metadata[_SKETCHES])
+    return {name: QuantileSketch.from_json(value) for name, value in values.items()}
 
 
 @contextlib.contextmanager
@@ -229,7 +250,7 @@ def _rename(path: Place, rows: set[int], unique: Callable[[str, bool], str]) -> 
     columns |= {"id": ids, "flags": flags}
     with open_side_file(path, table.schema) as writer:
       writer.add(**columns)
-      writer.finish(stats)
+      writer.finish(stats, read_sketches(path))
 
 
 def _first_names(path: Place) -> Iterator[tuple[str, bool]]:

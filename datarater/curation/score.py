@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from datarater.config import ScoreConfig, require
@@ -94,7 +92,7 @@ def score(
     stats = {shard.name: counts for shard, counts in results}
     names = [shard.name for shard in shards if shard.name in stats]
     side.make_ids_unique(folder, names)
-    write_json(folder / side.CDF, _distributions(folder, names, work.schema.names))
+    write_json(folder / side.CDF, _distributions(folder, names))
     total = merged([stats[name] for name in names])
     write_json(folder / side.STATS, total)
     remove_tree(folder / PROGRESS)
@@ -126,18 +124,12 @@ def _trial(work: RateShard, shards: Sequence[Shard], limit: int) -> Iterator[tup
     yield shard, stats
 
 
-def _distributions(
-  output: Place, names: Sequence[str], columns: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+def _distributions(output: Place, names: Sequence[str]) -> dict[str, dict[str, Any]]:
   """The CDF of each column of ratings over all shards; none where nothing is rated."""
-  columns = [name for name in columns if name == side.RATING or name.startswith(side.RATING + "_")]
-  sketches = {name: QuantileSketch() for name in columns}
+  total: side.Sketches = {}
   for name in names:
-    with side.side_path(output, name).open("rb") as stream, pq.ParquetFile(stream) as file:
-      for batch in file.iter_batches(columns=columns):
-        for column, sketch in sketches.items():
-          ratings = batch[column].to_numpy(zero_copy_only=False)
-          sketch.add(ratings[np.isfinite(ratings)])
+    for column, sketch in side.read_sketches(side.side_path(output, name)).items():
+      total.setdefault(column, QuantileSketch()).merge(sketch)
   return {
-    name: to_json(RatingsCdf.of_sketch(sketch)) for name, sketch in sketches.items() if sketch.count
+    name: to_json(RatingsCdf.of_sketch(sketch)) for name, sketch in total.items() if sketch.count
   }

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from datarater.curation import ratings as side
@@ -17,6 +18,7 @@ from datarater.curation.run_folder import PROGRESS, read_mark, remove_tree
 from datarater.data.formats import BadRecord
 from datarater.runtime.atomic import atomic_file
 from datarater.runtime.places import Place
+from datarater.runtime.quantiles import QuantileSketch
 
 
 class UnfinishedShard:
@@ -49,13 +51,17 @@ class UnfinishedShard:
     """Joins the blocks to the shard's side file, which says that the shard is done; its counts."""
     self._join_rejected()
     every = []
+    sketches = {name: QuantileSketch() for name in side.rating_columns(self._schema.names)}
     with side.open_side_file(side.side_path(self._output, self._shard), self._schema) as writer:
       for block in range(self.blocks):
         table, stats = side.read_side_file(self._block(block))
         writer.add_table(table)
         every.append(stats)
+        for name, sketch in sketches.items():
+          ratings = table[name].to_numpy()
+          sketch.add(ratings[np.isfinite(ratings)])
       total = {"shards": 1, **merged(every)}
-      writer.finish(total)
+      writer.finish(total, sketches)
     self.remove()
     return total
 

@@ -18,7 +18,7 @@ CONFIG = "config.json"
 
 
 @contextlib.contextmanager
-def run_folder(folder: Place, config: Any, extendable: Sequence[str] = ()) -> Iterator[Place]:
+def run_folder(folder: Path, config: Any, extendable: Sequence[str] = ()) -> Iterator[Path]:
   """Yields `folder`, made and locked, with `config` written to it.
 
   A folder that holds another config is refused with the fields that differ. Fields in `extendable`

@@ -1,6 +1,7 @@
 """A trained rater, loaded from its folder: the scorer that this project exists for."""
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from datarater.data.documents import (
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
 from datarater.models.rater import rate_fn
 from datarater.runtime.artifact import RaterFiles, read_rater
-from datarater.types import Batch
+from datarater.types import Batch, PyTree
 
 IN_FLIGHT = 2
 """Batches that wait on each device, so that it never does."""
@@ -46,8 +47,7 @@ class Rater:
     changed = {key: value for key, value in changed.items() if value != default[key]}
     self.fingerprint = files.fingerprint + (f" {json.dumps(changed)}" if changed else "")
     self.shapes = RowShapes(files.config.length, rating.batch_tokens)
-    self._devices = jax.local_devices()
-    self._etas = [jax.device_put(files.eta, device) for device in self._devices]
+    self._eta = files.eta
     c = files.config
     model = dataclasses.replace(c.model, dtype=rating.dtype or c.model.dtype)
     self._rate_documents = jax.jit(rate_fn(model, c.vocab_size, "document"))
@@ -91,7 +91,7 @@ class Rater:
 
   def rate_batch(self, batch: Batch) -> jax.Array:
     """Ratings BxD of packed rows, D as the rater was trained: for online selection."""
-    return self._rate_datapoints(self._etas[0], batch)
+    return self._rate_datapoints(self._replicas[0][1], batch)
 
   def require_same_tokens(self, data: DataConfig, tokenizer: Tokenizer) -> None:
     """Raises InputError unless batches of `data` and `tokenizer` are like those it trained on."""
@@ -107,17 +107,24 @@ class Rater:
       f"{self.config.datapoint!r}; give the same",
     )
 
+  @functools.cached_property
+  def _replicas(self) -> list[tuple[Any, PyTree]]:
+    """Each device with its parameters. Made with the first rating: a process that only sends the
+    rater to others must not take their GPUs' memory.
+    """
+    return [(device, jax.device_put(self._eta, device)) for device in jax.local_devices()]
+
   @property
   def _in_flight(self) -> int:
-    return IN_FLIGHT * len(self._devices)
+    return IN_FLIGHT * len(self._replicas)
 
   def _on_devices(self) -> Rate:
     """Batches go to the devices in turn, each whole, so that their number changes no bit."""
-    turns = itertools.cycle(range(len(self._devices)))
+    turns = itertools.cycle(self._replicas)
 
     def rate(batch: Batch) -> jax.Array:
-      turn = next(turns)
-      return self._rate_documents(self._etas[turn], jax.device_put(batch, self._devices[turn]))
+      device, eta = next(turns)
+      return self._rate_documents(eta, jax.device_put(batch, device))
 
     return rate
 

@@ -165,7 +165,14 @@ def test_wrong_settings_are_named(tmp_path):
 
   def refused(message, scorer=None, config=None, output="r", **options):
     with pytest.raises(InputError, match=message):
-      score(Length() if scorer is None else scorer, inputs, tmp_path / output, config, quiet=True, **options)
+      score(
+        Length() if scorer is None else scorer,
+        inputs,
+        tmp_path / output,
+        config,
+        quiet=True,
+        **options,
+      )
 
   score(Length(), inputs, tmp_path / "r", quiet=True)
   refused("was begun otherwise .*settings.signals: False -> True", config=ScoreConfig(signals=True))

@@ -72,7 +72,7 @@ def test_a_long_text_is_the_token_mean_of_its_chunks(rater):
   rate = rate_fn(MODEL, 257, "sequence")
   text = "".join(pieces)
   chunks = cut(tokenizer.encode(text), tokenizer.separator_id, LENGTH, len(text))
-  ratings = [float(rate(rater._etas[0], assemble([[c]], 1, LENGTH, 1))[0, 0]) for c in chunks]
+  ratings = [float(rate(rater._eta, assemble([[c]], 1, LENGTH, 1))[0, 0]) for c in chunks]
   sizes = [len(c.tokens) - 1 for c in chunks]
   assert len(chunks) == 3
   np.testing.assert_allclose(whole, np.average(ratings, weights=sizes), atol=1e-5)

@@ -1,0 +1,7 @@
+"""`python -m datarater.cli`."""
+
+import sys
+
+from datarater.cli import main
+
+sys.exit(main())
