@@ -207,3 +207,58 @@ def test_corpus_and_ratings_may_be_urls(tmp_path):
     if path.is_file()
   }
   assert there == tree(tmp_path / "r")
+
+
+LAST_BREATH = """
+import os, signal, sys
+from datarater.curation.score import score
+from toys import Length
+
+left = int(sys.argv[3])
+replace = os.replace
+def last_breath(*args):  # dies when a file is complete, before it is in place
+  global left
+  left -= 1
+  if left < 0:
+    os.kill(os.getpid(), signal.SIGKILL)
+  replace(*args)
+os.replace = last_breath
+score(Length(), sys.argv[1], sys.argv[2], quiet=True)
+"""
+
+
+@pytest.mark.parametrize("moment", [0, 3, 8, 10, 15])
+def test_sigkill_at_any_file_leaves_no_half_and_a_repeat_ends_the_same(tmp_path, moment):
+  inputs = write_corpus(tmp_path / "c", shards=2)
+  score(Length(), inputs, tmp_path / "quiet", quiet=True)
+  arguments = [inputs, str(tmp_path / "r"), str(moment)]
+  environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
+  command = [sys.executable, "-c", LAST_BREATH, *arguments]
+  assert subprocess.run(command, env=environment, check=False).returncode == -9
+  assert not (tmp_path / "r" / "stats.json").exists()
+  for path in (tmp_path / "r" / "ratings").glob("*.parquet"):
+    whole = pq.read_table(tmp_path / "quiet" / "ratings" / path.name)  # but for ids given twice
+    assert pq.read_table(path)["rating"].equals(whole["rating"])
+  score(Length(), inputs, tmp_path / "r", quiet=True)
+  assert tree(tmp_path / "r") == tree(tmp_path / "quiet")
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+  inputs = write_corpus(tmp_path / "c", shards=1, documents=9)
+  (tmp_path / "other").mkdir()
+  (tmp_path / "other" / "notes.txt").write_text("mine")
+  with pytest.raises(InputError, match=r"holds other files and no run\.json"):
+    score(Length(), inputs, tmp_path / "other", quiet=True)
+  assert os.listdir(tmp_path / "other") == ["notes.txt"]
+  for output in ("c", "."):
+    with pytest.raises(InputError, match="name a folder beside it"):
+      score(Length(), inputs, tmp_path / output, quiet=True)
+
+
+def test_a_corpus_that_has_grown_is_refused(tmp_path):
+  inputs = write_corpus(tmp_path / "c", shards=1, documents=9)
+  score(Length(), inputs, tmp_path / "r", quiet=True)
+  with (tmp_path / "c" / "0.jsonl").open("a") as file:
+    file.write('{"text": "more"}\n')
+  with pytest.raises(InputError, match=r"was begun otherwise .*inputs.0.jsonl: "):
+    score(Length(), inputs, tmp_path / "r", quiet=True)
