@@ -18,6 +18,25 @@ SCHEMA = pa.schema(
     *((side.SIGNAL + name, pa.float32()) for name in SIGNALS),
   ]
 )
+from datarater.curation.rules import (
+  PerDomain,
+  Pointwise,
+  Temperature,
+  Threshold,
+  TokenBudget,
+  TopFraction,
+)
+
+RULES = {
+  "top": TopFraction(0.6),
+  "threshold": Threshold(0.5),
+  "pointwise": Pointwise(0.4, 10),
+  "per domain": PerDomain(0.5, {"d0": 0.8}),
+  "tokens": TokenBudget(60),
+  "temperature": Temperature(2.0, TopFraction(0.4)),
+  "temperature, tokens": Temperature(2.0, TokenBudget(60)),
+}
+"""One of each rule."""
 
 
 def write_ratings(folder: Path, shards: dict[str, list[dict]], group_rows: int = 5) -> Path:

@@ -16,33 +16,19 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from side_files import decisions_of, tree
+from side_files import RULES, decisions_of, tree
 from toys import Length
 
 from datarater.config import InputError
 from datarater.curation.engines import engine_of
 from datarater.curation.rules import (
-  PerDomain,
-  Pointwise,
-  Temperature,
   Threshold,
-  TokenBudget,
   TopFraction,
 )
 from datarater.curation.score import score
 from datarater.curation.select import select
 from datarater.data.formats import Row, read_records
 from datarater.scorers.random import RandomScorer
-
-RULES = {
-  "top": TopFraction(0.6),
-  "threshold": Threshold(0.5),
-  "pointwise": Pointwise(0.4, 10),
-  "per domain": PerDomain(0.5, {"d0": 0.8}),
-  "tokens": TokenBudget(60),
-  "temperature": Temperature(2.0, TopFraction(0.4)),
-  "temperature, tokens": Temperature(2.0, TokenBudget(60)),
-}
 
 
 def write_corpus(folder):

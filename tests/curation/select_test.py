@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from side_files import decisions_of, tree, write_ratings
+from side_files import RULES, decisions_of, tree, write_ratings
 from toys import Length
 
 from datarater.config import InputError, ScoreConfig
@@ -19,7 +19,6 @@ from datarater.curation.rules import (
   PerDomain,
   Pointwise,
   Temperature,
-  Threshold,
   TokenBudget,
   TopFraction,
 )
@@ -28,15 +27,6 @@ from datarater.curation.select import select
 from datarater.data.formats import read_records
 from datarater.runtime.run_folder import locked
 
-RULES = {
-  "top": TopFraction(0.6),
-  "threshold": Threshold(0.5),
-  "pointwise": Pointwise(0.4, 10),
-  "per domain": PerDomain(0.5, {"d0": 0.8}),
-  "tokens": TokenBudget(60),
-  "temperature": Temperature(2.0, TopFraction(0.4)),
-  "temperature, tokens": Temperature(2.0, TokenBudget(60)),
-}
 ONE_BY_ONE = ("top", "threshold", "pointwise", "per domain")
 
 
