@@ -7,6 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datarater.curation import ratings as side
+from datarater.curation.rules import (
+  PerDomain,
+  Pointwise,
+  Temperature,
+  Threshold,
+  TokenBudget,
+  TopFraction,
+)
 from datarater.runtime.atomic import write_json
 
 SIGNALS = ("words", "sentences")
@@ -18,15 +26,6 @@ SCHEMA = pa.schema(
     *((side.SIGNAL + name, pa.float32()) for name in SIGNALS),
   ]
 )
-from datarater.curation.rules import (
-  PerDomain,
-  Pointwise,
-  Temperature,
-  Threshold,
-  TokenBudget,
-  TopFraction,
-)
-
 RULES = {
   "top": TopFraction(0.6),
   "threshold": Threshold(0.5),
