@@ -73,7 +73,7 @@ def main() -> None:
     result: dict[str, Any] = {
       "parameters": rater_parameters(rater.config.model, rater.config.vocab_size),
       "context": a.length,
-      "batch_tokens": a.batch_tokens,
+      "batch_tokens": rater.shapes.batch_tokens,
       "corpus": _on_corpus(rater, model, texts, Path(folder), a.repeats),
       "equal_lengths": {
         length: _at_equal_lengths(rater, model, length, a.repeats)

@@ -309,15 +309,16 @@ class RatingConfig:
     pooling: How the ratings of a document's chunks, where it is longer than the rater's context,
       become one; the mean is weighted by tokens.
     dtype: Of activations; empty: as the rater was trained.
-    batch_tokens: Rated at once on each device. Ratings depend on it in their last bits.
+    batch_tokens: Rated at once on each device; 0: 2,048 on a CPU, whose caches they fit, and
+      65,536 on accelerators. Ratings depend on it in their last bits.
   """
 
   pooling: Literal["mean", "max", "min", "first", "last"] = "mean"
   dtype: Literal["", "float32", "bfloat16"] = ""
-  batch_tokens: int = 8192
+  batch_tokens: int = 0
 
   def __post_init__(self) -> None:
-    _at_least(self, 1, "batch_tokens")
+    _at_least(self, 0, "batch_tokens")
 
 
 @dataclasses.dataclass(frozen=True)

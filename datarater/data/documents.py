@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -27,6 +28,9 @@ Rate = Callable[[Batch], Any]
 Pooling = Literal["mean", "max", "min", "first", "last"]
 """How the ratings of a document's chunks become one; the mean is weighted by predicted tokens."""
 
+CPU_BATCH_TOKENS, BATCH_TOKENS = 1 << 11, 1 << 16
+"""Rated at once on a CPU, whose caches hold the activations of so many, and on accelerators."""
+
 SHORTEST_ROW = 128
 """Rows are halved down to this many tokens; what is shorter shares a row."""
 
@@ -35,6 +39,11 @@ SEGMENT_TOKENS = 8
 
 _TAIL = 4
 """The last, incomplete batch shrinks by this factor as often as its rows allow."""
+
+
+def default_batch_tokens() -> int:
+  """What fits the devices of this process."""
+  return CPU_BATCH_TOKENS if jax.default_backend() == "cpu" else BATCH_TOKENS
 
 
 @dataclasses.dataclass(frozen=True)

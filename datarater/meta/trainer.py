@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from datarater.config import DivergedError, MetaTrainConfig, RatingConfig
-from datarater.data.documents import RowShapes, rate_documents
+from datarater.config import DivergedError, MetaTrainConfig
+from datarater.data.documents import RowShapes, default_batch_tokens, rate_documents
 from datarater.meta import estimators
 from datarater.meta import step as meta_step_module
 from datarater.meta.card import rater_card
@@ -165,7 +165,7 @@ def _export(
   """Writes the rater's folder: parameters, tokenizer, CDF of ratings on the inner split, card."""
   tokenizer = inputs.tokenizer
   rate = jax.jit(rater.rate_fn(config.rater, tokenizer.vocab_size, "document"))
-  shapes = RowShapes(config.data.length, RatingConfig().batch_tokens)
+  shapes = RowShapes(config.data.length, default_batch_tokens())
   count = min(config.cdf_documents, len(inputs.inner))
   chosen = np.arange(count) * len(inputs.inner) // count
   texts = [inputs.inner[int(i)].text for i in chosen]

@@ -16,6 +16,7 @@ from datarater.data.documents import (
   Prepared,
   Rate,
   RowShapes,
+  default_batch_tokens,
   prepare_documents,
   rate_documents,
   rate_prepared,
@@ -46,7 +47,6 @@ class Rater:
     default = dataclasses.asdict(RatingConfig())
     changed = {key: value for key, value in changed.items() if value != default[key]}
     self.fingerprint = files.fingerprint + (f" {json.dumps(changed)}" if changed else "")
-    self.shapes = RowShapes(files.config.length, rating.batch_tokens)
     self._eta = files.eta
     c = files.config
     model = dataclasses.replace(c.model, dtype=rating.dtype or c.model.dtype)
@@ -106,6 +106,11 @@ class Rater:
       f"data.datapoint is {data.datapoint!r}, but the rater was trained on "
       f"{self.config.datapoint!r}; give the same",
     )
+
+  @functools.cached_property
+  def shapes(self) -> RowShapes:
+    """Of the batches that it rates."""
+    return RowShapes(self.config.length, self._rating.batch_tokens or default_batch_tokens())
 
   @functools.cached_property
   def _replicas(self) -> list[tuple[Any, PyTree]]:
