@@ -149,12 +149,14 @@ def test_missing_ray_names_the_extra(monkeypatch, tmp_path):
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from works import Digest
 from datarater.curation.engines import engine_of
 from datarater.data.formats import Shard
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background ignores it
 shards = [Shard(Path({folder!r}) / name, name) for name in {names!r}]
 work = Digest(Path({folder!r}) / "out", Path({folder!r}) / "begun")
 print(sorted(shard.name for shard, _ in engine_of("ray", 2)(work, shards)))
@@ -206,8 +208,12 @@ def test_nothing_is_left_where_the_driver_ends(tmp_path, how):
     process.kill()
   else:
     os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
-  process.communicate(timeout=PATIENCE)
-  wait_until(lambda: not any(alive(pid) for pid in {*pids, *everything}))
+  try:
+    process.communicate(timeout=PATIENCE)
+    wait_until(lambda: not any(alive(pid) for pid in {*pids, *everything}))
+  finally:
+    if process.poll() is None:
+      os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_an_address_where_nothing_answers_is_refused(tmp_path):
