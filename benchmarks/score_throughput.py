@@ -59,7 +59,7 @@ def main() -> None:
   parser.add_argument("--model", default="5m")
   parser.add_argument("--length", type=int, default=1024, help="context in tokens")
   parser.add_argument("--batch-tokens", type=int, default=RatingConfig().batch_tokens)
-  parser.add_argument("--characters", type=int, default=200_000, help="of the corpus")
+  parser.add_argument("--characters", type=int, default=120_000, help="of the corpus")
   parser.add_argument("--repeats", type=int, default=3)
   parser.add_argument("--output", type=Path, default=RESULT)
   a = parser.parse_args()
