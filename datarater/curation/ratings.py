@@ -14,6 +14,7 @@ A side file carries the counts of its shard and a sketch of each column of ratin
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -201,7 +202,7 @@ def make_ids_unique(folder: Place, names: Sequence[str]) -> None:
   again, or the rest of it after a kill, changes nothing more. Memory: 8 bytes a document, twice.
   """
   paths = [side_path(folder, name) for name in names]
-  hashes = [_hashes([first for first, _ in _first_names(path)]) for path in paths]
+  hashes = [_first_hashes(path) for path in paths]
   every = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.uint64)
   shared = np.unique(every[1:][every[1:] == every[:-1]])
   taken: set[str] = set()
@@ -263,6 +264,15 @@ def _first_names(path: Place) -> Iterator[tuple[str, bool]]:
         else:
           base, derived = id_base(name, marks)
           yield f"{base}-0" if derived else base, derived
+
+
+def _first_hashes(path: Place) -> np.ndarray:
+  """uint64 of each row's first name; a part of the names in memory."""
+  names = (first for first, _ in _first_names(path))
+  parts = [np.zeros(0, np.uint64)]
+  while part := list(itertools.islice(names, _GROUP_ROWS)):
+    parts.append(_hashes(part))
+  return np.concatenate(parts)
 
 
 def _hashes(names: Sequence[str]) -> np.ndarray:
