@@ -37,6 +37,7 @@ import tyro
 import zstandard
 
 from datarater.config import ModelConfig, TokenizerConfig
+from datarater.curation.run_folder import LOG
 from datarater.data.formats import BadRecord, find_shards, read_records
 from datarater.data.tokenizers import load_tokenizer
 from datarater.models.rater import init_rater
@@ -273,7 +274,7 @@ def _tree(folder: Path) -> dict[str, bytes]:
   return {
     path.relative_to(folder).as_posix(): path.read_bytes()
     for path in folder.rglob("*")
-    if path.is_file() and path.suffix not in (".log", ".lock") and path.name != ".lock"
+    if path.is_file() and path.suffix not in (".log", ".lock") and path.name not in (".lock", LOG)
   }
 
 

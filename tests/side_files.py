@@ -81,11 +81,11 @@ def _whole(shard: str, number: int, row: dict) -> dict:
 
 
 def tree(folder):
-  """Contents by name, less locks."""
+  """Contents by name, less locks and the log."""
   return {
     path.relative_to(folder).as_posix(): path.read_bytes()
     for path in sorted(Path(folder).rglob("*"))
-    if path.is_file() and not path.name.startswith(".")
+    if path.is_file() and not path.name.startswith(".") and path.name != "log.jsonl"
   }
 
 

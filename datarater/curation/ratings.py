@@ -7,6 +7,7 @@
     DIR/progress/                unfinished shards, block by block; gone when all are done
     DIR/ratings_cdf.json         the distribution of each column of ratings
     DIR/stats.json               counts; written last, so its presence says that scoring is complete
+    DIR/log.jsonl                what happened when
 
 A side file carries the counts of its shard and a sketch of each column of ratings as metadata
 (`datarater`, `datarater.sketches`, JSON).

@@ -5,7 +5,10 @@ message names the difference.
 """
 
 import contextlib
+import datetime
+import importlib.metadata
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,13 +21,16 @@ from tqdm import tqdm
 from datarater.config import InputError, require
 from datarater.config_io import differences
 from datarater.data.formats import Shard, fingerprint
-from datarater.runtime.atomic import read_json, write_json
+from datarater.runtime.atomic import explained, read_json, write_json
 from datarater.runtime.places import Place
 from datarater.runtime.run_folder import exclusively
 
 RUN = "run.json"
 PROGRESS = "progress"
 """Folder of what unfinished shards have come to; gone when the run is done."""
+
+LOG = "log.jsonl"
+"""What happened when, a line each: the one file of a run that two runs do not share."""
 
 _POLL_SECONDS = 0.5
 _MOST_DIFFERENCES = 5
@@ -49,10 +55,29 @@ def check_run(output: Place, run: dict[str, Any]) -> None:
   )
 
 
-def begin_run(output: Place, run: dict[str, Any]) -> None:
-  """Writes `run.json` unless it is there; call it with the folder locked, after `check_run`."""
+@contextlib.contextmanager
+def begun(output: Place, run: dict[str, Any], verb: str) -> Iterator[None]:
+  """Work in a locked folder, after `check_run`: `run.json` is there, the log says how it went."""
   if not (output / RUN).exists():
     write_json(output / RUN, run)
+  version = importlib.metadata.version("datarater")
+  log(output, "started", work=verb, version=version, process=os.getpid())
+  try:
+    yield
+  except BaseException as error:
+    with contextlib.suppress(InputError):  # the disk may be full
+      log(output, "stopped", work=verb, error=f"{type(error).__name__}: {error}")
+    raise
+  log(output, "finished", work=verb)
+
+
+def log(output: Place, event: str, **values: Any) -> None:
+  """Appends to the run's log. A store where nothing can be appended keeps none."""
+  if isinstance(output, Path):
+    now = datetime.datetime.now(datetime.UTC).isoformat("T", "milliseconds")
+    line = json.dumps({"time": now, "event": event, **values}, ensure_ascii=False)
+    with explained(output), (output / LOG).open("a", encoding="utf-8") as file:
+      file.write(f"{line}\n")
 
 
 def require_same_inputs(folder: Place, scored: dict[str, Any], shards: Sequence[Shard]) -> None:
@@ -113,6 +138,8 @@ def with_bar(
   ):
     for shard, stats in results:
       done += sizes.pop(shard.name)
+      if output is not None:
+        log(output, "shard done", work=verb, shard=shard.name, records=stats.get("records"))
       yield shard, stats
 
 

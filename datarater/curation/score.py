@@ -21,7 +21,13 @@ from datarater.curation import ratings as side
 from datarater.curation.counts import merged
 from datarater.curation.engines import Engine, Stats, engine_of
 from datarater.curation.rate_shard import RateShard
-from datarater.curation.run_folder import PROGRESS, begin_run, check_run, remove_tree, with_bar
+from datarater.curation.run_folder import (
+  PROGRESS,
+  begun,
+  check_run,
+  remove_tree,
+  with_bar,
+)
 from datarater.curation.summary import score_table
 from datarater.data.formats import (
   Shard,
@@ -84,8 +90,7 @@ def score(
   }
   check_run(folder, run)
   require_text_key(shards, config.text_key)
-  with locked(folder):
-    begin_run(folder, run)
+  with locked(folder), begun(folder, run, "scoring"):
     work = RateShard(scorers, config, folder)
     run_on = functools.partial(_trial, limit=limit) if limit else engine or engine_of("local")
     results = with_bar(run_on(work, shards), shards, "scoring", quiet, folder)

@@ -43,7 +43,7 @@ from datarater.curation.filters import parse_filters
 from datarater.curation.rules import Rule
 from datarater.curation.run_folder import (
   PROGRESS,
-  begin_run,
+  begun,
   check_run,
   remove_tree,
   require_same_inputs,
@@ -129,8 +129,7 @@ def select(
   if (target / side.STATS).exists():
     return _said(read_json(target / side.STATS, "counts of the selection"), quiet)
   decided = deciding.decide()  # what it refuses must leave no folder behind
-  with locked(target):
-    begin_run(target, run)
+  with locked(target), begun(target, run, "selecting"):
     stats = deciding.finish(decided, target)
     if corpus is not None:
       divided = corpus.divide(folder, target, scored["settings"], engine, quiet)

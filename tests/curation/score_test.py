@@ -41,11 +41,11 @@ def write_corpus(folder, shards=3, documents=5000):
 
 
 def tree(folder):
-  """Contents by name, less locks."""
+  """Contents by name, less locks and the log."""
   return {
     path.relative_to(folder).as_posix(): path.read_bytes()
     for path in sorted(folder.rglob("*"))
-    if path.is_file() and not path.name.startswith(".")
+    if path.is_file() and not path.name.startswith(".") and path.name != "log.jsonl"
   }
 
 
@@ -262,3 +262,20 @@ def test_a_corpus_that_has_grown_is_refused(tmp_path):
     file.write('{"text": "more"}\n')
   with pytest.raises(InputError, match=r"was begun otherwise .*inputs.0.jsonl: "):
     score(Length(), inputs, tmp_path / "r", quiet=True)
+
+
+def test_the_log_says_what_happened_and_why_it_ended(tmp_path):
+  inputs = write_corpus(tmp_path / "c", shards=1, documents=9)
+
+  class Breaks(Length):
+    def score_with_tokens(self, texts):
+      raise ZeroDivisionError("out of order")
+
+  with pytest.raises(ZeroDivisionError):
+    score(Breaks(), inputs, tmp_path / "r", quiet=True)
+  score(Length(), inputs, tmp_path / "r", quiet=True)
+  lines = [json.loads(line) for line in (tmp_path / "r" / "log.jsonl").read_text().splitlines()]
+  events = [line["event"] for line in lines]
+  assert events == ["started", "stopped", "started", "shard done", "finished"]
+  assert lines[1]["error"] == "ZeroDivisionError: out of order"
+  assert (lines[3]["shard"], lines[3]["records"]) == ("0.jsonl", 9)
