@@ -36,7 +36,8 @@ import torch
 import zstandard
 from torch_rater import rate_padded, torch_rater
 
-from datarater.config import DataConfig, RatingConfig, TokenizerConfig
+from datarater.config import DataConfig, TokenizerConfig
+from datarater.corpus_config import RatingConfig
 from datarater.curation.score import score
 from datarater.data.packing import Chunk, assemble, cut
 from datarater.data.sources import open_source

@@ -1,4 +1,4 @@
-"""Every setting of the framework: frozen dataclasses, checked when they are made.
+"""Settings of training and its evaluation: frozen dataclasses, checked when they are made.
 
 A config file under `configs/` defines `config()` and returns one of the three top-level classes
 here (`MetaTrainConfig`, `TrainConfig`, `DemoConfig`). The command line overrides any field
@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 SPLITS = ("inner", "outer", "lm", "validation", "test")
 TARGET_SPLITS = ("outer", "validation", "test")
-EngineName = Literal["local", "ray"]
-"""Where the work on a corpus is done; see `curation.engines`."""
 
 
 class InputError(Exception):
@@ -298,54 +296,6 @@ class MetaTrainConfig:
       "meta.objective is 'heldout' but the data names a target "
       f"({self.data.target_domain or self.data.target_dataset!r}); set meta.objective to 'target', "
       "or empty data.target_domain and data.target_dataset",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class RatingConfig:
-  """How a trained rater rates whole documents.
-
-  Args:
-    pooling: How the ratings of a document's chunks, where it is longer than the rater's context,
-      become one; the mean is weighted by tokens.
-    dtype: Of activations; empty: as the rater was trained.
-    batch_tokens: Rated at once on each device; 0: 2,048 on a CPU, whose caches they fit, and
-      65,536 on accelerators. Ratings depend on it in their last bits.
-  """
-
-  pooling: Literal["mean", "max", "min", "first", "last"] = "mean"
-  dtype: Literal["", "float32", "bfloat16"] = ""
-  batch_tokens: int = 0
-
-  def __post_init__(self) -> None:
-    _at_least(self, 0, "batch_tokens")
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreConfig:
-  """How a corpus is read and what is written beside each rating.
-
-  Args:
-    text_key: Field of the text; dots lead into nested objects.
-    id_key: Field of the id; where it is missing, the id comes from the text.
-    domain_key: Field of the domain.
-    signals: Write heuristics of the text too (words, sentences, C4's rules, ...), to filter by.
-    fingerprints: Write hashes and MinHash signatures too, to remove duplicates by.
-    max_record_mib: Larger records are set aside.
-  """
-
-  text_key: str = "text"
-  id_key: str = "id"
-  domain_key: str = "domain"
-  signals: bool = False
-  fingerprints: bool = False
-  max_record_mib: float = 32.0
-
-  def __post_init__(self) -> None:
-    require(bool(self.text_key), "ScoreConfig.text_key is empty; name the field of the text")
-    require(
-      self.max_record_mib > 0,
-      f"ScoreConfig.max_record_mib is {self.max_record_mib}; give a number above 0",
     )
 
 

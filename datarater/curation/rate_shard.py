@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datarater.config import InputError, ScoreConfig
+from datarater.config import InputError
+from datarater.corpus_config import ScoreConfig
 from datarater.curation import ratings as side
 from datarater.curation.counts import Counts
 from datarater.curation.run_folder import shard_lock

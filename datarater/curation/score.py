@@ -15,8 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
-from datarater.config import ScoreConfig, require
+from datarater.config import require
 from datarater.config_io import to_json
+from datarater.corpus_config import ScoreConfig
 from datarater.curation import ratings as side
 from datarater.curation.counts import merged
 from datarater.curation.engines import Engine, Stats, engine_of

@@ -120,13 +120,13 @@ def open_dataset(name: str) -> Any:
 
 def data_source(builder: Any, expression: str, name: str) -> Any:
   """Random access to the examples of a split expression; InputError for other file formats."""
-  try:
-    return builder.as_data_source(split=expression)
-  except (NotImplementedError, ValueError) as error:
-    raise InputError(
-      f"dataset {name!r} is not stored as array_record, the one format with random access; prepare "
-      "it again with file_format='array_record', or with `datarater data prepare`"
-    ) from error
+  formats = tfds.core.FileFormat.with_random_access()
+  require(
+    bool(formats & builder.info.available_file_formats()),
+    f"dataset {name!r} is not stored in a format with random access; prepare it again with "
+    "file_format='array_record', or with `datarater data prepare`",
+  )
+  return builder.as_data_source(split=expression)
 
 
 def cache_folder() -> Path:

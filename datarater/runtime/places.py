@@ -193,8 +193,7 @@ def upload(local: Path, target: UPath) -> None:
   fs = target.fs
   beside = target.with_name(f".{target.name}.partial")
   try:
-    with contextlib.suppress(NotImplementedError):  # object stores have no folders
-      fs.makedirs(target.parent.path, exist_ok=True)
+    fs.makedirs(target.parent.path, exist_ok=True)  # of stores without folders: does nothing
     if _PUT_IS_ATOMIC & set([fs.protocol] if isinstance(fs.protocol, str) else fs.protocol):
       fs.put_file(str(local), target.path)
     else:

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from datarater.config import DataConfig, RatingConfig, TokenizerConfig, require
+from datarater.config import DataConfig, TokenizerConfig, require
+from datarater.corpus_config import RatingConfig
 from datarater.data.documents import (
   Prepared,
   Rate,

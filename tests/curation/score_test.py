@@ -14,7 +14,8 @@ import pytest
 from toys import Length
 from upath import UPath
 
-from datarater.config import InputError, ScoreConfig
+from datarater.config import InputError
+from datarater.corpus_config import ScoreConfig
 from datarater.curation import rate_shard
 from datarater.curation import ratings as side
 from datarater.curation.rate_shard import RateShard, record_blocks

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from side_files import RULES, decisions_of, tree, write_ratings
 from toys import Length
 
-from datarater.config import InputError, ScoreConfig
+from datarater.config import InputError
+from datarater.corpus_config import ScoreConfig
 from datarater.curation.candidates import Candidates
 from datarater.curation.rules import (
   PerDomain,

@@ -310,7 +310,7 @@ def test_datasets_that_cannot_be_opened(tmp_path, foreign, monkeypatch):
   for name in ("features.json", "dataset_info.json"):
     content = (Path(foreign) / name).read_text().replace("array_record", "tfrecord")
     (broken / name).write_text(content)
-  with pytest.raises(InputError, match="not stored as array_record"):
+  with pytest.raises(InputError, match="not stored in a format with random access"):
     open_source(foreign_config(str(broken)), "inner")
   (broken / "dataset_info.json").write_text("{")
   with pytest.raises(InputError, match="cannot be read"):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from datarater.config import InputError, ScoreConfig
+from datarater.config import InputError
+from datarater.corpus_config import ScoreConfig
 from datarater.curation import candidates
 from datarater.curation.score import score
 from datarater.report import excerpts, inspect_views

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, InputError, ModelConfig, RatingConfig, TokenizerConfig
+from datarater.config import DataConfig, InputError, ModelConfig, TokenizerConfig
+from datarater.corpus_config import RatingConfig
 from datarater.data.packing import assemble, cut
 from datarater.data.tokenizers import load_tokenizer
 from datarater.models.rater import init_rater, rate_fn

@@ -13,7 +13,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from datarater.config import EngineName, InputError, require
+from datarater.config import InputError, require
+from datarater.corpus_config import EngineName
 from datarater.data.formats import Shard
 
 Stats = dict[str, Any]

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from datarater.config import InputError, RatingConfig, ScoreConfig, require
+from datarater.config import InputError, require
+from datarater.corpus_config import RatingConfig, ScoreConfig
 from datarater.curation.candidates import Candidates
 from datarater.curation.rules import NOT_A_NUMBER, Pointwise, Threshold
 from datarater.data.blocks import Filling
