@@ -36,10 +36,11 @@ import pyarrow.parquet as pq
 import tyro
 import zstandard
 
-from datarater.config import ModelConfig, TokenizerConfig
+from datarater.config import ModelConfig
 from datarater.curation.run_folder import LOG
 from datarater.data.formats import BadRecord, find_shards, read_records
 from datarater.data.tokenizers import load_tokenizer
+from datarater.data_config import TokenizerConfig
 from datarater.models.rater import init_rater
 from datarater.runtime.artifact import RaterConfig, write_rater
 from datarater.runtime.atomic import write_json

@@ -71,9 +71,10 @@ def _score(folder: Path, number: int) -> None:
   """The child: rates the corpus and prints what it took."""
   import jax
 
-  from datarater.config import ModelConfig, TokenizerConfig
+  from datarater.config import ModelConfig
   from datarater.curation.score import score
   from datarater.data.tokenizers import load_tokenizer
+  from datarater.data_config import TokenizerConfig
   from datarater.models.rater import init_rater
   from datarater.runtime.artifact import RaterConfig, write_rater
   from datarater.runtime.quantiles import RatingsCdf

@@ -36,12 +36,12 @@ import torch
 import zstandard
 from torch_rater import rate_padded, torch_rater
 
-from datarater.config import DataConfig, TokenizerConfig
 from datarater.corpus_config import RatingConfig
 from datarater.curation.score import score
 from datarater.data.packing import Chunk, assemble, cut
 from datarater.data.sources import open_source
 from datarater.data.tokenizers import load_tokenizer
+from datarater.data_config import DataConfig, TokenizerConfig
 from datarater.models.cost import rater_parameters
 from datarater.models.presets import preset
 from datarater.models.rater import init_rater

@@ -10,7 +10,8 @@
 keeps the better half of every batch.
 """
 
-from datarater.config import DataConfig, OptimizerConfig, SelectionConfig, TrainConfig
+from datarater.config import OptimizerConfig, SelectionConfig, TrainConfig
+from datarater.data_config import DataConfig
 from datarater.models.presets import preset
 
 

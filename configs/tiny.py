@@ -7,7 +7,8 @@ above that of tables and HTML (`metrics.jsonl`, `rating_by_domain`); the order o
 takes more steps (`--meta.steps 150`).
 """
 
-from datarater.config import DataConfig, MetaConfig, MetaTrainConfig, OptimizerConfig
+from datarater.config import MetaConfig, MetaTrainConfig, OptimizerConfig
+from datarater.data_config import DataConfig
 from datarater.models.presets import preset
 
 

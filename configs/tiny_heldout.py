@@ -7,7 +7,8 @@ minutes on 2 cores and 1.5 GB. Expect small differences: tables of numbers fall 
 other domains stay within a few tenths of each other (with speeches as target: several units).
 """
 
-from datarater.config import DataConfig, MetaConfig, MetaTrainConfig, OptimizerConfig
+from datarater.config import MetaConfig, MetaTrainConfig, OptimizerConfig
+from datarater.data_config import DataConfig
 from datarater.models.presets import preset
 
 

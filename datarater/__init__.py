@@ -9,7 +9,7 @@ train_lm(config, run_dir)        train a language model on what was kept
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from datarater.config import InputError
+from datarater.errors import InputError
 
 if TYPE_CHECKING:
   from datarater.curation.score import score

@@ -8,127 +8,10 @@ small.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
-SPLITS = ("inner", "outer", "lm", "validation", "test")
-TARGET_SPLITS = ("outer", "validation", "test")
-
-
-class InputError(Exception):
-  """The user gave something wrong: the message names the thing, its value and the remedy."""
-
-
-class DivergedError(RuntimeError):
-  """Training gave nothing finite for too long: the run failed, its input was fine; exit code 1."""
-
-
-class WorkerDiedError(RuntimeError):
-  """A worker process was killed from outside: the same command goes on; exit code 1."""
-
-
-def require(holds: bool, message: str) -> None:
-  """Raises InputError(message) unless `holds`."""
-  if not holds:
-    raise InputError(message)
-
-
-def _at_least(config: Any, minimum: float, *names: str) -> None:
-  for name in names:
-    value = getattr(config, name)
-    require(
-      value >= minimum,
-      f"{type(config).__name__}.{name} is {value}; give a number of at least {minimum}",
-    )
-
-
-def _fraction(config: Any, *names: str) -> None:
-  for name in names:
-    value = getattr(config, name)
-    require(
-      0.0 <= value < 1.0,
-      f"{type(config).__name__}.{name} is {value}; give a number from 0 up to, not including, 1",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenizerConfig:
-  """How text becomes tokens.
-
-  Args:
-    kind: `bytes` needs no file, the others read `path`.
-    path: A tokenizer.json of Hugging Face, or a SentencePiece .model.
-  """
-
-  kind: Literal["bytes", "huggingface", "sentencepiece"] = "bytes"
-  path: str = ""
-
-  def __post_init__(self) -> None:
-    require(
-      self.kind == "bytes" or bool(self.path),
-      f"TokenizerConfig.path is empty for kind {self.kind!r}; name the tokenizer's file",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """Where text comes from and how it becomes rows of tokens.
-
-  The five splits must not overlap.
-
-  Args:
-    dataset: `bundled`, a folder prepared as array_record, the output of `select` (its split is
-      `train`), or a TFDS name (`c4/en:3.1.0`).
-    target_dataset: Where outer, validation and test come from; empty: the same dataset.
-    target_domain: Their domain; with target_dataset empty too, the pool's distribution.
-    inner: TFDS split expression (`train[:60%]`) of the text that inner models train on.
-    outer: Of the held-out text whose loss the rater learns to lower.
-    lm: Of the pool that language models train on.
-    validation: Of the held-out text to choose settings by.
-    test: Of the held-out text to report once.
-    exclude_domains: Domains left out of the pool (inner and lm).
-    text_key: Feature that holds the text.
-    id_key: Feature that holds the document's id.
-    domain_key: Feature that holds its domain.
-    tokenizer: How text becomes tokens.
-    length: Tokens a row.
-    segments: Most documents, or chunks of them, a row.
-    datapoint: What gets one rating, a packed row or each document inside it.
-    shuffle_window: Chunks shuffled together, so that a long document does not fill a batch.
-    noise_levels: For the toy of Figure 3: fractions of tokens replaced at random in the pool. A
-      document's level goes by its index, its domain becomes `noise_<level>`.
-  """
-
-  dataset: str = "bundled"
-  target_dataset: str = ""
-  target_domain: str = ""
-  inner: str = "inner"
-  outer: str = "outer"
-  lm: str = "lm"
-  validation: str = "validation"
-  test: str = "test"
-  exclude_domains: tuple[str, ...] = ()
-  text_key: str = "text"
-  id_key: str = "id"
-  domain_key: str = "domain"
-  tokenizer: TokenizerConfig = TokenizerConfig()
-  length: int = 128
-  segments: int = 8
-  datapoint: Literal["sequence", "document"] = "sequence"
-  shuffle_window: int = 2048
-  noise_levels: tuple[float, ...] = ()
-
-  def __post_init__(self) -> None:
-    _at_least(self, 2, "length")
-    _at_least(self, 1, "segments", "shuffle_window")
-    for level in self.noise_levels:
-      require(
-        0.0 <= level <= 1.0, f"DataConfig.noise_levels holds {level}; give fractions from 0 to 1"
-      )
-
-  @property
-  def has_target(self) -> bool:
-    """Whether the held-out splits come from a chosen target instead of the pool's distribution."""
-    return bool(self.target_dataset or self.target_domain)
+from datarater.data_config import DataConfig
+from datarater.errors import require, require_at_least, require_fractions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +24,10 @@ class ModelConfig:
     heads: Of attention.
     mlp_width: Features between the two products of the feed-forward part.
     remat: Recompute each block in the backward pass: less memory, more time.
-    attention: `cudnn` has no second derivative and is refused wherever meta-gradients flow.
-    dtype: Of activations; parameters stay float32.
+    attention: `xla` computes all scores at once; `blockwise` a block at a time, in memory that
+      grows with the length alone; `auto` takes `blockwise` for long rows. `cudnn`, a fused kernel,
+      has no second derivative and is refused wherever meta-gradients flow.
+    dtype: Of activations; parameters, losses and meta-gradients stay float32.
   """
 
   width: int = 64
@@ -150,11 +35,11 @@ class ModelConfig:
   heads: int = 4
   mlp_width: int = 256
   remat: bool = False
-  attention: Literal["xla", "cudnn"] = "xla"
+  attention: Literal["auto", "xla", "blockwise", "cudnn"] = "auto"
   dtype: Literal["float32", "bfloat16", "float64"] = "float32"
 
   def __post_init__(self) -> None:
-    _at_least(self, 1, "width", "layers", "heads", "mlp_width")
+    require_at_least(self, 1, "width", "layers", "heads", "mlp_width")
     require(
       self.width % (2 * self.heads) == 0,
       f"ModelConfig.width is {self.width} with {self.heads} heads; give a width that is a multiple "
@@ -194,10 +79,10 @@ class OptimizerConfig:
   schedule: Literal["constant", "cosine"] = "constant"
 
   def __post_init__(self) -> None:
-    _at_least(
+    require_at_least(
       self, 0, "learning_rate", "eps", "eps_root", "weight_decay", "clip_norm", "warmup_steps"
     )
-    _fraction(self, "momentum", "b1", "b2")
+    require_fractions(self, "momentum", "b1", "b2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +98,15 @@ class MetaConfig:
     inner_batch: Rows a member and inner update.
     outer_batch: Rows a member and meta-step.
     objective: `heldout`, the pool's distribution; `target`, the target of the data config.
-    estimator: `mixed` (forward over reverse), or `reverse`, the plain reference.
+    outer_loss: `nll`, nats a token; `error_rate`, the share of tokens that are not the likeliest,
+      which only `evolution` can lower.
+    estimator: Of the meta-gradient. `mixed` (forward over reverse) and `reverse` (the plain
+      reference) are exact; `first_order` leaves the Hessian products out; `evolution` only
+      evaluates the loss.
+    residuals: Of `mixed`. `recompute` the inner gradients' intermediate values in the backward
+      pass, or `keep` them: up to a fifth fewer operations, memory that grows with the unroll.
+    evolution_pairs: Antithetic pairs of perturbations a meta-step, of `evolution`.
+    evolution_scale: Standard deviation of the perturbation of each rating.
     learning_rate: Of the meta-update (not stated in the paper).
     warmup_steps: Linear.
     weight_decay: Decoupled, applied once to the averaged update.
@@ -231,7 +124,11 @@ class MetaConfig:
   inner_batch: int = 32
   outer_batch: int = 32
   objective: Literal["heldout", "target"] = "heldout"
-  estimator: Literal["mixed", "reverse"] = "mixed"
+  outer_loss: Literal["nll", "error_rate"] = "nll"
+  estimator: Literal["mixed", "reverse", "first_order", "evolution"] = "mixed"
+  residuals: Literal["recompute", "keep"] = "recompute"
+  evolution_pairs: int = 8
+  evolution_scale: float = 0.1
   learning_rate: float = 1e-3
   warmup_steps: int = 100
   weight_decay: float = 0.1
@@ -242,11 +139,51 @@ class MetaConfig:
   reset_moments: bool = False
 
   def __post_init__(self) -> None:
-    _at_least(
+    require_at_least(
       self, 1, "steps", "unroll_length", "population", "lifetime", "inner_batch", "outer_batch"
     )
-    _at_least(self, 0, "learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps")
-    _fraction(self, "b1", "b2")
+    require_at_least(self, 1, "evolution_pairs")
+    require_at_least(self, 0, "learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps")
+    require_fractions(self, "b1", "b2")
+    require(
+      self.evolution_scale > 0,
+      f"MetaConfig.evolution_scale is {self.evolution_scale}; give a number above 0",
+    )
+    require(
+      self.outer_loss == "nll" or self.estimator == "evolution",
+      f"meta.outer_loss is {self.outer_loss!r}, which has no gradient, and meta.estimator is "
+      f"{self.estimator!r}; set meta.estimator to 'evolution', or meta.outer_loss to 'nll'",
+    )
+    require(
+      self.residuals == "recompute" or self.estimator == "mixed",
+      f"meta.residuals is {self.residuals!r} and meta.estimator is {self.estimator!r}; only "
+      "'mixed' can keep them, set meta.residuals to 'recompute'",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """How devices share the work; the product is the number of devices, of all processes.
+
+  The result does not depend on it, but for rounding, so that a run may go on with another mesh.
+
+  Args:
+    member: Groups of devices that the population is spread over; divides it.
+    data: Shares of each batch; parameters and optimiser state are spread over it as well (FSDP).
+    model: Shares of each matrix product.
+  """
+
+  member: int = 1
+  data: int = 1
+  model: int = 1
+
+  def __post_init__(self) -> None:
+    require_at_least(self, 1, "member", "data", "model")
+
+  @property
+  def devices(self) -> int:
+    """How many the mesh needs."""
+    return self.member * self.data * self.model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,6 +198,7 @@ class MetaTrainConfig:
     inner: The language models that train inside.
     inner_optimizer: Their optimiser.
     meta: Algorithm 1.
+    mesh: How devices share the work.
     checkpoint_every: Meta-steps between checkpoints.
     keep_checkpoints: How many stay on disk.
     cdf_documents: Documents of the inner split rated at the end, for the CDF of ratings.
@@ -273,26 +211,38 @@ class MetaTrainConfig:
   inner: ModelConfig = ModelConfig()
   inner_optimizer: OptimizerConfig = OptimizerConfig()
   meta: MetaConfig = MetaConfig()
+  mesh: MeshConfig = MeshConfig()
   checkpoint_every: int = 50
   keep_checkpoints: int = 2
   cdf_documents: int = 2048
 
   def __post_init__(self) -> None:
-    _at_least(self, 0, "seed")
-    _at_least(self, 1, "checkpoint_every", "keep_checkpoints", "cdf_documents")
+    require_at_least(self, 0, "seed")
+    require_at_least(self, 1, "checkpoint_every", "keep_checkpoints", "cdf_documents")
     for role in ("rater", "inner"):
       require(
         getattr(self, role).attention != "cudnn",
-        f"{role}.attention is 'cudnn', whose kernel has no second derivative; give 'xla' for "
-        "meta-training",
+        f"{role}.attention is 'cudnn', whose kernel has no second derivative; give 'auto', 'xla' "
+        "or 'blockwise' for meta-training",
+      )
+    meta, mesh = self.meta, self.mesh
+    require(
+      meta.population % mesh.member == 0,
+      f"mesh.member is {mesh.member} and meta.population {meta.population}; give a divisor of it",
+    )
+    for name in ("inner_batch", "outer_batch"):
+      rows = getattr(meta, name)
+      require(
+        rows % mesh.data == 0,
+        f"mesh.data is {mesh.data} and meta.{name} {rows}; give a divisor of it",
       )
     require(
-      self.meta.objective == "heldout" or self.data.has_target,
+      meta.objective == "heldout" or self.data.has_target,
       "meta.objective is 'target' but the data names none; set data.target_domain or "
       "data.target_dataset",
     )
     require(
-      self.meta.objective == "target" or not self.data.has_target,
+      meta.objective == "target" or not self.data.has_target,
       "meta.objective is 'heldout' but the data names a target "
       f"({self.data.target_domain or self.data.target_dataset!r}); set meta.objective to 'target', "
       "or empty data.target_domain and data.target_dataset",
@@ -318,7 +268,7 @@ class SelectionConfig:
   rater: str = ""
 
   def __post_init__(self) -> None:
-    _fraction(self, "discard_fraction")
+    require_fractions(self, "discard_fraction")
     require(
       self.kind != "rater" or bool(self.rater),
       "selection.kind is 'rater' but selection.rater is empty; name a rater folder",
@@ -361,8 +311,8 @@ class TrainConfig:
   checkpoint_every: int = 500
 
   def __post_init__(self) -> None:
-    _at_least(self, 0, "seed", "evaluation_rows")
-    _at_least(self, 1, "steps", "batch", "evaluations", "checkpoint_every")
+    require_at_least(self, 0, "seed", "evaluation_rows")
+    require_at_least(self, 1, "steps", "batch", "evaluations", "checkpoint_every")
 
 
 @dataclasses.dataclass(frozen=True)

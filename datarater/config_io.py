@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import cattrs
 
-from datarater.config import InputError, require
+from datarater.errors import InputError, require
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from datarater.config import require
+from datarater.errors import require
 
 EngineName = Literal["local", "ray"]
 """Where the work on a corpus is done; see `curation.engines`."""

@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 
 from datarater.config import (
-  DataConfig,
   DemoConfig,
   MetaConfig,
   MetaTrainConfig,
@@ -21,6 +20,7 @@ from datarater.config import (
 from datarater.config_io import to_json
 from datarater.data.sources import Source, open_source
 from datarater.data.tokenizers import load_tokenizer
+from datarater.data_config import DataConfig
 from datarater.evaluation import results as parts
 from datarater.evaluation.arm import train_lm
 from datarater.evaluation.compare import compare_arms

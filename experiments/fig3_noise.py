@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from datarater import load_rater, meta_train
-from datarater.config import DataConfig, MetaConfig, MetaTrainConfig, OptimizerConfig
+from datarater.config import MetaConfig, MetaTrainConfig, OptimizerConfig
 from datarater.config_io import to_json
 from datarater.data.loader import train_loader
 from datarater.data.sources import noise_name, open_source
+from datarater.data_config import DataConfig
 from datarater.evaluation.results import environment
 from datarater.models.presets import preset as model
 from datarater.report.style import STYLE, save_png

@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 
 from datarater.config import (
-  DataConfig,
   DemoConfig,
-  InputError,
   MetaConfig,
   MetaTrainConfig,
   ModelConfig,
   OptimizerConfig,
   SelectionConfig,
-  TokenizerConfig,
   TrainConfig,
 )
 from datarater.config_io import differences, from_json, load_config_file, to_json
+from datarater.data_config import DataConfig, TokenizerConfig
+from datarater.errors import InputError
 
 CUDNN = ModelConfig(attention="cudnn")
 TARGET = DataConfig(target_domain="speeches")

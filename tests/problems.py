@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from datarater.config import DataConfig, MetaConfig, MetaTrainConfig, ModelConfig, OptimizerConfig
+from datarater.config import MetaConfig, MetaTrainConfig, ModelConfig, OptimizerConfig
 from datarater.data.packing import Chunk, assemble
+from datarater.data_config import DataConfig
 from datarater.models import language_model, rater
 from datarater.types import Batch
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from datarater.config import InputError
 from datarater.data.formats import Shard
+from datarater.errors import InputError
 from datarater.runtime.atomic import atomic_file
 
 

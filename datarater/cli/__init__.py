@@ -12,14 +12,9 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from datarater.cli.curation import inspect, score, select
-from datarater.config import (
-  DivergedError,
-  InputError,
-  MetaTrainConfig,
-  TrainConfig,
-  WorkerDiedError,
-)
+from datarater.config import MetaTrainConfig, TrainConfig
 from datarater.config_io import load_config_file
+from datarater.errors import DivergedError, InputError, WorkerDiedError
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

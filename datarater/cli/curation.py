@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from datarater.config import InputError, require
 from datarater.corpus_config import EngineName, RatingConfig, ScoreConfig
+from datarater.errors import InputError, require
 
 _SCORE, _RATING = ScoreConfig(), RatingConfig()
 

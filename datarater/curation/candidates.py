@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from datarater.config import InputError
 from datarater.curation.counts import NO_DOMAIN
 from datarater.curation.ranks import Draws, Ids
 from datarater.curation.ratings import RATING, rating_column, side_errors
+from datarater.errors import InputError
 from datarater.runtime.places import Place, open_binary
 from datarater.scorers.random import uniform_hash
 

@@ -12,7 +12,6 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from datarater.config import InputError, require
 from datarater.curation.candidates import (
   BATCH_ROWS,
   Candidates,
@@ -25,6 +24,7 @@ from datarater.curation.decisions import KEPT
 from datarater.curation.filters import Filter
 from datarater.curation.rules import NOT_A_NUMBER, Rule
 from datarater.curation.tally import Tally, histogram_edges
+from datarater.errors import InputError, require
 from datarater.runtime.places import Place
 from datarater.runtime.quantiles import QuantileSketch
 

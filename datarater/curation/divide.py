@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from datarater.config import InputError
 from datarater.curation import ratings as side
 from datarater.curation.candidates import side_batches
 from datarater.curation.counts import Counts
 from datarater.curation.decisions import decision_path
 from datarater.curation.run_folder import PROGRESS, read_mark, shard_lock
 from datarater.data.formats import BadRecord, Record, Shard, id_base, open_writer, read_records
+from datarater.errors import InputError
 from datarater.runtime.atomic import read_json, write_json
 from datarater.runtime.places import Place
 

@@ -17,10 +17,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from datarater.config import require
 from datarater.curation.candidates import IdsInFiles, open_side, rows_of, side_batches
 from datarater.curation.ratings import DIGEST, MINHASH
 from datarater.data.fingerprints import PERMUTATIONS, import_datasketch, signature
+from datarater.errors import require
 from datarater.runtime.places import Place
 
 Kind = Literal["exact", "minhash"]

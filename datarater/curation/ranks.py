@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
-from datarater.config import require
+from datarater.errors import require
 from datarater.scorers.random import uniform_hash
 
 Ids = Sequence[str] | np.ndarray

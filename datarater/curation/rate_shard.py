@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datarater.config import InputError
 from datarater.corpus_config import ScoreConfig
 from datarater.curation import ratings as side
 from datarater.curation.counts import Counts
@@ -23,6 +22,7 @@ from datarater.data.blocks import Filling
 from datarater.data.fingerprints import digests, minhashes
 from datarater.data.formats import BadRecord, Record, Row, Shard, read_records
 from datarater.data.signals import SIGNALS, signals
+from datarater.errors import InputError
 from datarater.runtime.ahead import ahead
 from datarater.runtime.places import Place
 from datarater.scorers.base import Rated, prepare

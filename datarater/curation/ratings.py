@@ -24,11 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datarater.config import InputError, require
 from datarater.data.fingerprints import DIGEST_BYTES, PERMUTATIONS
 from datarater.data.formats import id_base
 from datarater.data.formats.records import FLAG_REPEATED
 from datarater.data.signals import SIGNALS
+from datarater.errors import InputError, require
 from datarater.runtime.atomic import atomic_path, explained, read_json
 from datarater.runtime.places import Place
 from datarater.runtime.quantiles import QuantileSketch

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from datarater.config import InputError, require
 from datarater.curation.rules import (
   PerDomain,
   Pointwise,
@@ -14,6 +13,7 @@ from datarater.curation.rules import (
   TokenBudget,
   TopFraction,
 )
+from datarater.errors import InputError, require
 
 
 def rule_from_options(

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from datarater.config import InputError, require
 from datarater.curation.candidates import UNKNOWN, Candidates
 from datarater.curation.ranks import (
   Draws,
@@ -37,6 +36,7 @@ from datarater.curation.ranks import (
   within_budget,
 )
 from datarater.curation.sketched import SketchedCuts, SketchedPointwise, Sketches, cut_of
+from datarater.errors import InputError, require
 
 __all__ = [
   "NOT_A_NUMBER",

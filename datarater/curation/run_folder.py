@@ -18,9 +18,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from datarater.config import InputError, require
 from datarater.config_io import differences
 from datarater.data.formats import Shard, fingerprint
+from datarater.errors import InputError, require
 from datarater.runtime.atomic import explained, read_json, write_json
 from datarater.runtime.places import Place
 from datarater.runtime.run_folder import exclusively

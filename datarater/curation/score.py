@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from datarater.config import require
 from datarater.config_io import to_json
 from datarater.corpus_config import ScoreConfig
 from datarater.curation import ratings as side
@@ -38,6 +37,7 @@ from datarater.data.formats import (
   require_apart,
   require_text_key,
 )
+from datarater.errors import require
 from datarater.runtime.atomic import write_json
 from datarater.runtime.places import Place, place
 from datarater.runtime.quantiles import QuantileSketch, RatingsCdf

@@ -25,7 +25,6 @@ import pyarrow as pa
 from rich.console import Console
 from tqdm import tqdm
 
-from datarater.config import require
 from datarater.curation import ratings as side
 from datarater.curation.candidates import open_side, resolve_rating, rows_of, slices
 from datarater.curation.criteria import (
@@ -61,6 +60,7 @@ from datarater.data.formats import (
   require_apart,
   shard_name,
 )
+from datarater.errors import require
 from datarater.runtime.atomic import read_json, write_json
 from datarater.runtime.places import Place, canonical, place
 from datarater.runtime.run_folder import locked

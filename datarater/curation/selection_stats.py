@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from datarater.config import require
 from datarater.curation.counts import merged
 from datarater.curation.tally import Tally
+from datarater.errors import require
 
 Stats = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datarater.config import require
+from datarater.errors import require
 
 
 def corrupt(

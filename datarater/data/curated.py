@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from datarater.config import InputError, require
 from datarater.data.formats import (
   BadRecord,
   Numbering,
@@ -22,6 +21,7 @@ from datarater.data.formats import (
   read_records,
 )
 from datarater.data.formats.prepared import has_standard_features
+from datarater.errors import InputError, require
 from datarater.runtime.atomic import read_json
 from datarater.runtime.places import Place, open_binary, place
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from datarater.config import SPLITS, TARGET_SPLITS, DataConfig, InputError, require
 from datarater.data.builders.text import Documents, prepare_dataset
 from datarater.data.curated import Selection, find_selection, unique_documents
+from datarater.data_config import SPLITS, TARGET_SPLITS, DataConfig
+from datarater.errors import InputError, require
 from datarater.runtime.places import place
 
 BUNDLED = Path(__file__).parent / "bundled" / "corpus.jsonl.xz"

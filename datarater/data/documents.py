@@ -16,10 +16,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from datarater.config import require
 from datarater.data.blocks import blocks
 from datarater.data.packing import Chunk, assemble, cut
 from datarater.data.tokenizers import Tokenizer
+from datarater.errors import require
 from datarater.types import Batch
 
 Rate = Callable[[Batch], Any]

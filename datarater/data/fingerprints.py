@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from datarater.config import InputError
+from datarater.errors import InputError
 
 PERMUTATIONS = 128
 """Values of a MinHash, four bytes each."""

@@ -19,11 +19,12 @@ from grain.experimental import (
   WindowShuffleIterDataset,
 )
 
-from datarater.config import DataConfig, InputError, require
 from datarater.data.corruption import corrupt
 from datarater.data.packing import Chunk, assemble, cut, first_fit
 from datarater.data.sources import Source
 from datarater.data.tokenizers import Tokenizer
+from datarater.data_config import DataConfig
+from datarater.errors import InputError, require
 from datarater.types import Batch
 
 READ_THREADS = 4

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from datarater.config import require
 from datarater.data.packing import Rows, assemble, chunks_of
+from datarater.errors import require
 from datarater.types import Batch, Datapoint
 
 _ROUNDING = 1e-9

@@ -15,10 +15,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from datarater.config import SPLITS, TARGET_SPLITS, DataConfig, require
 from datarater.data.builders.text import SUMMARY
 from datarater.data.datasets import absolute_ranges, data_source, dataset_of, open_dataset
 from datarater.data.datasets import check_splits as check_splits  # for callers of open_source
+from datarater.data_config import SPLITS, TARGET_SPLITS, DataConfig
+from datarater.errors import require
 
 NO_DOMAIN = "all"
 """The domain of every document of a dataset that names none."""

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from datarater.config import InputError, TokenizerConfig, require
+from datarater.data_config import TokenizerConfig
+from datarater.errors import InputError, require
 
 INSTALL = "pip install 'datarater[tokenizers]'"
 

@@ -4,12 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from datarater.config import InputError, TrainConfig
+from datarater.config import TrainConfig
 from datarater.config_io import from_json
 from datarater.data.datasets import check_splits
 from datarater.data.loader import evaluation_batches
 from datarater.data.sources import open_source
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
+from datarater.errors import InputError
 from datarater.evaluation.pool import Pool, RatedPool, open_pool
 from datarater.meta.inputs import stream_seed
 from datarater.runtime.atomic import read_json, write_json

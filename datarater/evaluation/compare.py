@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from datarater.config import InputError
+from datarater.errors import InputError
 
 Curve = Sequence[Sequence[float]]
 """[[flops, loss], ...], FLOPs rising."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from datarater.config import SelectionConfig, TrainConfig, require
+from datarater.config import SelectionConfig, TrainConfig
 from datarater.curation.rules import top_fraction
 from datarater.data.loader import train_loader
 from datarater.data.online import OnlineFilter, oversampled_rows
 from datarater.data.sources import Source, open_source
 from datarater.data.tokenizers import Tokenizer
+from datarater.errors import require
 from datarater.models import cost
 from datarater.scorers.online import batch_rating
 from datarater.scorers.random import RandomScorer

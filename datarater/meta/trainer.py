@@ -12,8 +12,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from datarater.config import DivergedError, MetaTrainConfig
+from datarater.config import MetaTrainConfig
 from datarater.data.documents import RowShapes, default_batch_tokens, rate_documents
+from datarater.errors import DivergedError
 from datarater.meta import estimators
 from datarater.meta import step as meta_step_module
 from datarater.meta.card import rater_card

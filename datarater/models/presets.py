@@ -5,7 +5,8 @@ The name says about how many parameters there are: in the small ones with a byte
 in those of the paper with 32,000 tokens. `cost.language_model_parameters` is exact.
 """
 
-from datarater.config import ModelConfig, require
+from datarater.config import ModelConfig
+from datarater.errors import require
 
 
 def _model(width: int, layers: int, heads: int) -> ModelConfig:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from datarater.config import InputError, require
 from datarater.curation.candidates import side_batches
 from datarater.data.formats import Row, Shard, find_shards, fingerprint, id_base, read_records
+from datarater.errors import InputError, require
 from datarater.runtime.places import Place
 
 Inputs = str | Path | Sequence[str | Path]

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from datarater.config import require
 from datarater.curation.candidates import (
   UNKNOWN,
   Candidates,
@@ -25,6 +24,7 @@ from datarater.curation.candidates import (
   rows_of,
 )
 from datarater.curation.ratings import SIGNAL, read_run, scored_shards, side_path
+from datarater.errors import require
 from datarater.report.excerpts import Document, Inputs, Scored, bar, read_documents
 from datarater.runtime.places import Place, place
 

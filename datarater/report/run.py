@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from datarater.config import require
+from datarater.errors import require
 from datarater.evaluation import results as parts
 from datarater.report.html import write_report
 from datarater.runtime.atomic import read_json

@@ -17,8 +17,10 @@ import flax.traverse_util
 import numpy as np
 import safetensors.numpy
 
-from datarater.config import InputError, ModelConfig, TokenizerConfig, require
+from datarater.config import ModelConfig
 from datarater.config_io import from_json, to_json
+from datarater.data_config import TokenizerConfig
+from datarater.errors import InputError, require
 from datarater.runtime.atomic import atomic_folder, read_json, write_json
 from datarater.runtime.quantiles import RatingsCdf
 from datarater.types import Datapoint, PyTree

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from datarater.config import InputError
+from datarater.errors import InputError
 from datarater.runtime.places import Place, open_binary, upload
 
 

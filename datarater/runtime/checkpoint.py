@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from datarater.config import InputError
+from datarater.errors import InputError
 from datarater.types import PyTree
 
 # Orbax reports each save at WARNING, and each error once more a thread; what it raises is enough.

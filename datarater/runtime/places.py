@@ -21,7 +21,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
-from datarater.config import InputError, require
+from datarater.errors import InputError, require
 
 Place = Path | UPath
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import filelock
 
-from datarater.config import InputError
 from datarater.config_io import differences, to_json
+from datarater.errors import InputError
 from datarater.runtime.atomic import explained, read_json, write_json
 from datarater.runtime.places import Place
 

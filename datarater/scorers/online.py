@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from datarater.config import DataConfig
 from datarater.data.packing import chunks_of
 from datarater.data.tokenizers import Tokenizer
+from datarater.data_config import DataConfig
 from datarater.scorers.base import rate
 from datarater.types import Batch
 

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from datarater.config import DataConfig, TokenizerConfig, require
 from datarater.corpus_config import RatingConfig
 from datarater.data.documents import (
   Prepared,
@@ -23,6 +22,8 @@ from datarater.data.documents import (
   rate_prepared,
 )
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
+from datarater.data_config import DataConfig, TokenizerConfig
+from datarater.errors import require
 from datarater.models.rater import rate_fn
 from datarater.runtime.artifact import RaterFiles, read_rater
 from datarater.types import Batch, PyTree

@@ -13,7 +13,8 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from datarater.config import DivergedError, ModelConfig, OptimizerConfig, TrainConfig
+from datarater.config import ModelConfig, OptimizerConfig, TrainConfig
+from datarater.errors import DivergedError
 from datarater.models import cost, language_model
 from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.metrics import MetricsLog, read_metrics

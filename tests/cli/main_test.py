@@ -12,8 +12,9 @@ import jax
 import pytest
 
 from datarater import cli
-from datarater.config import ModelConfig, TokenizerConfig
+from datarater.config import ModelConfig
 from datarater.data.tokenizers import load_tokenizer
+from datarater.data_config import TokenizerConfig
 from datarater.models.rater import init_rater
 from datarater.runtime import artifact
 from datarater.runtime.quantiles import RatingsCdf

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from side_files import write_ratings
 
-from datarater.config import InputError
 from datarater.curation.candidates import (
   UNKNOWN,
   Candidates,
@@ -18,6 +17,7 @@ from datarater.curation.candidates import (
 )
 from datarater.curation.counts import NO_DOMAIN
 from datarater.curation.ratings import side_path
+from datarater.errors import InputError
 from datarater.scorers.random import uniform_hash
 
 

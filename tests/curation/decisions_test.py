@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from side_files import write_ratings
 
-from datarater.config import InputError
 from datarater.curation.decisions import SCHEMA, DecisionWriter, decision_path
 from datarater.curation.ratings import side_path
+from datarater.errors import InputError
 
 RATINGS = [1.0, np.nan, -2.0, 0.5, 4.0, 5.0, 6.0]
 

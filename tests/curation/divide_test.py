@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from toys import Length
 
-from datarater.config import InputError
 from datarater.curation import ratings as side
 from datarater.curation.decisions import DecisionWriter
 from datarater.curation.divide import DivideShard
 from datarater.curation.run_folder import shard_lock
 from datarater.curation.score import score
 from datarater.data.formats import find_shards, finish_folder, read_records, shard_name
+from datarater.errors import InputError
 
 LINES = [
   b'{"text": "one", "id": "x", "more": [1, null]}',

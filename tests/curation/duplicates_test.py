@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datarater.config import InputError
 from datarater.curation import candidates, duplicates
 from datarater.curation.duplicates import duplicate_reasons
 from datarater.data.fingerprints import PERMUTATIONS, digests, minhashes
+from datarater.errors import InputError
 from datarater.scorers.random import uniform_hash
 
 NAN = np.float32(np.nan)

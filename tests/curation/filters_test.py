@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datarater.config import InputError
 from datarater.curation.filters import Filter, parse_filter, parse_filters
+from datarater.errors import InputError
 
 TABLE = pa.table(
   {

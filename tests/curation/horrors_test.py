@@ -14,11 +14,11 @@ import pytest
 import zstandard
 from toys import Length
 
-from datarater.config import InputError
 from datarater.curation.rules import TopFraction
 from datarater.curation.score import score
 from datarater.curation.select import select
 from datarater.data.formats import BadRecord, read_records
+from datarater.errors import InputError
 
 GOOD = [json.dumps({"text": f"good text {i}", "id": f"g{i}"}).encode() + b"\n" for i in range(50)]
 LONG = 100 << 20

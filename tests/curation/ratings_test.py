@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from toys import Length
 
-from datarater.config import InputError
 from datarater.curation import ratings as side
 from datarater.curation.score import score
+from datarater.errors import InputError
 from datarater.scorers.base import describe, rate
 from datarater.scorers.random import RandomScorer, uniform_hash
 

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datarater.config import InputError
 from datarater.curation.candidates import Candidates
 from datarater.curation.ranks import perturbed
 from datarater.curation.rule_options import rule_from_options
@@ -24,6 +23,7 @@ from datarater.curation.rules import (
   threshold,
   top_fraction,
 )
+from datarater.errors import InputError
 from datarater.runtime.quantiles import QuantileSketch
 
 RATINGS = st.lists(

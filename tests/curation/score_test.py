@@ -14,7 +14,6 @@ import pytest
 from toys import Length
 from upath import UPath
 
-from datarater.config import InputError
 from datarater.corpus_config import ScoreConfig
 from datarater.curation import rate_shard
 from datarater.curation import ratings as side
@@ -24,6 +23,7 @@ from datarater.data.blocks import BLOCK_CHARACTERS, BLOCK_DOCUMENTS, blocks
 from datarater.data.fingerprints import digests, minhashes
 from datarater.data.formats import BadRecord, Row, find_shards, read_records
 from datarater.data.signals import SIGNALS, signals
+from datarater.errors import InputError
 from datarater.scorers.random import RandomScorer
 
 WORDS = ["alpha", "beta", "gamma", "delta"]

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from side_files import RULES, decisions_of, tree
 from toys import Length
 
-from datarater.config import InputError
 from datarater.curation.engines import engine_of
 from datarater.curation.rules import (
   Threshold,
@@ -28,6 +27,7 @@ from datarater.curation.rules import (
 from datarater.curation.score import score
 from datarater.curation.select import select
 from datarater.data.formats import Row, read_records
+from datarater.errors import InputError
 from datarater.scorers.random import RandomScorer
 
 

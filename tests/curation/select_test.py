@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from side_files import RULES, decisions_of, tree, write_ratings
 from toys import Length
 
-from datarater.config import InputError
 from datarater.corpus_config import ScoreConfig
 from datarater.curation.candidates import Candidates
 from datarater.curation.rules import (
@@ -26,6 +25,7 @@ from datarater.curation.rules import (
 from datarater.curation.score import score
 from datarater.curation.select import select
 from datarater.data.formats import read_records
+from datarater.errors import InputError
 from datarater.runtime.run_folder import locked
 
 ONE_BY_ONE = ("top", "threshold", "pointwise", "per domain")

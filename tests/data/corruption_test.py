@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datarater.config import InputError
 from datarater.data.corruption import corrupt
+from datarater.errors import InputError
 
 TOKENS = np.full(1000, 7, np.int32)
 

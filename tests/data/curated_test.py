@@ -9,7 +9,6 @@ import shutil
 import pytest
 import zstandard
 
-from datarater.config import DataConfig, InputError
 from datarater.data.curated import find_selection, read_documents
 from datarater.data.datasets import cache_folder, open_dataset
 from datarater.data.formats import (
@@ -21,6 +20,8 @@ from datarater.data.formats import (
   shard_name,
 )
 from datarater.data.sources import check_splits, open_source
+from datarater.data_config import DataConfig
+from datarater.errors import InputError
 
 ROWS = {
   "a.jsonl": [{"text": f"a text {i}", "id": "same", "domain": "x", "n": i} for i in range(6)],

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datarater.config import InputError
 from datarater.data.blocks import BLOCK_CHARACTERS, BLOCK_DOCUMENTS, blocks
 from datarater.data.documents import (
   RowShapes,
@@ -18,6 +17,7 @@ from datarater.data.documents import (
 )
 from datarater.data.packing import Chunk, chunks_of, cut
 from datarater.data.tokenizers import ByteTokenizer
+from datarater.errors import InputError
 
 TOKENIZER = ByteTokenizer()
 LENGTH = 8

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from datarater.config import InputError
 from datarater.data import fingerprints
 from datarater.data.fingerprints import PERMUTATIONS, digests, minhashes
+from datarater.errors import InputError
 
 PINNED = [331440954, 274282349, 30821603]
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from all of them"

@@ -9,9 +9,9 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
-from datarater.config import InputError
 from datarater.data.builders.text import prepare_dataset
 from datarater.data.formats import BadRecord, Row, default_domain, find_shards, read_records
+from datarater.errors import InputError
 
 
 def write_records(path, records, options="group_size:1"):

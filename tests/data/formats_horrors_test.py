@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from datarater.config import InputError
 from datarater.data.builders.text import prepare_dataset
 from datarater.data.formats import (
   KINDS,
@@ -28,6 +27,7 @@ from datarater.data.formats import (
   require_text_key,
   shard_name,
 )
+from datarater.errors import InputError
 from datarater.runtime.places import place
 
 
@@ -274,7 +274,7 @@ def test_no_id_and_no_text_becomes_a_path(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from datarater.config import InputError
+from datarater.errors import InputError
 from datarater.data.formats import open_writer, read_records
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from datarater.config import InputError
 from datarater.data.formats import (
   BadRecord,
   Numbering,
@@ -26,6 +25,7 @@ from datarater.data.formats import (
   require_apart,
   require_text_key,
 )
+from datarater.errors import InputError
 
 COMPRESS = {
   "": bytes,

@@ -13,7 +13,6 @@ import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datarater.config import InputError
 from datarater.data.datasets import open_dataset
 from datarater.data.formats import (
   KINDS,
@@ -27,6 +26,7 @@ from datarater.data.formats import (
   shard_name,
 )
 from datarater.data.formats.arrow_values import ENCODING
+from datarater.errors import InputError
 
 ROWS = [
   {"text": "eins ä", "id": "a", "domain": "d", "meta": {"year": 1999, "tags": ["x", "y"]}},

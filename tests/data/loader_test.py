@@ -10,11 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, InputError
 from datarater.data.loader import evaluation_batches, train_loader
 from datarater.data.packing import chunks_of, cut
 from datarater.data.sources import Record, Source, source_of
 from datarater.data.tokenizers import ByteTokenizer
+from datarater.data_config import DataConfig
+from datarater.errors import InputError
 
 TOKENIZER = ByteTokenizer()
 ROWS = 4

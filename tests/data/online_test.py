@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, InputError
 from datarater.data.loader import train_loader
 from datarater.data.online import OnlineFilter, keep_rows, keep_segments, oversampled_rows
 from datarater.data.packing import Chunk, assemble, chunks_of
 from datarater.data.sources import Record, source_of
 from datarater.data.tokenizers import ByteTokenizer
+from datarater.data_config import DataConfig
+from datarater.errors import InputError
 
 
 def chunk(document: int, size: int) -> Chunk:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datarater.config import InputError
 from datarater.data.builders import packages
+from datarater.errors import InputError
 
 
 def _archive(version: str, members: dict[str, str]) -> bytes:

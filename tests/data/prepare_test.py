@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from datarater.config import SPLITS, InputError
 from datarater.data.builders import prepare as module
 from datarater.data.builders.prepare import FRACTIONS, prepare, split_of
+from datarater.data_config import SPLITS
+from datarater.errors import InputError
 
 
 def write_lines(path, records):

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from datarater.config import SPLITS, DataConfig, InputError
 from datarater.data import datasets
 from datarater.data.builders.text import prepare_dataset
 from datarater.data.sources import Record, check_splits, open_source, source_of
+from datarater.data_config import SPLITS, DataConfig
+from datarater.errors import InputError
 
 DOMAINS = ("code", "speeches", "tables")
 SIZES = {"inner": 30, "outer": 12, "lm": 33, "validation": 9, "test": 15}

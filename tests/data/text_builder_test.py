@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from datarater.config import InputError
 from datarater.data.builders import text
+from datarater.errors import InputError
 
 
 def documents(prefix: str, number: int) -> list[dict[str, str]]:

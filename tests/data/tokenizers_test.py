@@ -12,8 +12,9 @@ import tokenizers as hf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datarater.config import InputError, TokenizerConfig
 from datarater.data.tokenizers import ByteTokenizer, load_tokenizer
+from datarater.data_config import TokenizerConfig
+from datarater.errors import InputError
 
 TEXT = "the cat sat on the mat; naïve café 漢字 🙂\n\tend"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from datarater.config import InputError
+from datarater.errors import InputError
 from datarater.evaluation import compare
 
 BASELINE = [[1.0, 4.0], [2.0, 3.0], [4.0, 2.0]]

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from problems import MODEL
 
-from datarater.config import DataConfig, InputError, SelectionConfig, TrainConfig
+from datarater.config import SelectionConfig, TrainConfig
 from datarater.data.packing import cut
 from datarater.data.sources import Record, open_source, source_of
 from datarater.data.tokenizers import load_tokenizer
+from datarater.data_config import DataConfig
+from datarater.errors import InputError
 from datarater.evaluation import results
 from datarater.evaluation.arm import arm_result
 from datarater.evaluation.pool import (

@@ -11,8 +11,9 @@ import pytest
 from problems import assert_same_tree, tiny_run
 
 from datarater.cli import BAD_INPUT, FAILED, main
-from datarater.config import InputError, MetaConfig, MetaTrainConfig, OptimizerConfig
+from datarater.config import MetaConfig, MetaTrainConfig, OptimizerConfig
 from datarater.config_io import load_config_file
+from datarater.errors import InputError
 from datarater.meta import trainer
 from datarater.runtime.artifact import read_rater
 from datarater.runtime.checkpoint import Checkpoints

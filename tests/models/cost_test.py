@@ -7,7 +7,8 @@ import jax
 import pytest
 from problems import pack, stacked
 
-from datarater.config import InputError, ModelConfig, OptimizerConfig
+from datarater.config import ModelConfig, OptimizerConfig
+from datarater.errors import InputError
 from datarater.meta import estimators
 from datarater.models import cost, language_model, rater
 from datarater.models.presets import PRESETS, preset

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from datarater.config import InputError
+from datarater.errors import InputError
 from datarater.report import html
 
 NAN = math.nan

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from datarater.config import InputError
 from datarater.corpus_config import ScoreConfig
 from datarater.curation import candidates
 from datarater.curation.score import score
+from datarater.errors import InputError
 from datarater.report import excerpts, inspect_views
 from datarater.report.inspect import BINS, MOST_DOMAINS, PROBABILITIES, _nearest, inspect
 

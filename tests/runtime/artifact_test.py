@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from problems import MODEL, assert_same_tree
 
-from datarater.config import InputError, TokenizerConfig
+from datarater.data_config import TokenizerConfig
+from datarater.errors import InputError
 from datarater.runtime import artifact
 from datarater.runtime.quantiles import RatingsCdf
 

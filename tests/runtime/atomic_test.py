@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from datarater.config import InputError
+from datarater.errors import InputError
 from datarater.runtime import atomic
 
 

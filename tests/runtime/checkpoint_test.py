@@ -10,10 +10,11 @@ import optax
 import pytest
 from problems import assert_same_tree
 
-from datarater.config import DataConfig, InputError
 from datarater.data.loader import train_loader
 from datarater.data.sources import Record, source_of
 from datarater.data.tokenizers import ByteTokenizer
+from datarater.data_config import DataConfig
+from datarater.errors import InputError
 from datarater.runtime.checkpoint import Checkpoints
 
 POSITIONS = {"train": 1}

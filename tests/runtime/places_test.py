@@ -9,7 +9,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
-from datarater.config import InputError
+from datarater.errors import InputError
 from datarater.runtime import atomic
 from datarater.runtime.places import (
   identity,

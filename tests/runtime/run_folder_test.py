@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from datarater.config import InputError, MetaTrainConfig
+from datarater.config import MetaTrainConfig
 from datarater.config_io import to_json
+from datarater.errors import InputError
 from datarater.runtime.run_folder import CONFIG, run_folder
 
 GIVEN = MetaTrainConfig()

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from toys import Length
 
-from datarater.config import DataConfig
 from datarater.data.loader import train_loader
 from datarater.data.online import OnlineFilter
 from datarater.data.packing import Chunk, assemble, chunks_of
 from datarater.data.sources import Record, source_of
 from datarater.data.tokenizers import ByteTokenizer
+from datarater.data_config import DataConfig
 from datarater.scorers.online import batch_rating
 
 TOKENIZER = ByteTokenizer()

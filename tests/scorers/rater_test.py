@@ -12,10 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, InputError, ModelConfig, TokenizerConfig
+from datarater.config import ModelConfig
 from datarater.corpus_config import RatingConfig
 from datarater.data.packing import assemble, cut
 from datarater.data.tokenizers import load_tokenizer
+from datarater.data_config import DataConfig, TokenizerConfig
+from datarater.errors import InputError
 from datarater.models.rater import init_rater, rate_fn
 from datarater.runtime import artifact
 from datarater.runtime.quantiles import RatingsCdf

@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from datarater.config import DataConfig, DivergedError, ModelConfig, OptimizerConfig, TrainConfig
+from datarater.config import ModelConfig, OptimizerConfig, TrainConfig
 from datarater.data.loader import evaluation_batches, train_loader
 from datarater.data.sources import open_source
 from datarater.data.tokenizers import load_tokenizer
+from datarater.data_config import DataConfig
+from datarater.errors import DivergedError
 from datarater.training import lm
 from datarater.training.held_out import HeldOut
 

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from datarater.config import InputError, OptimizerConfig
+from datarater.config import OptimizerConfig
+from datarater.errors import InputError
 from datarater.training import optimizers
 
 PARAMETERS = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[0.5]])}

@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from datarater.config import InputError, require
 from datarater.corpus_config import EngineName
 from datarater.data.formats import Shard
+from datarater.errors import InputError, require
 
 Stats = dict[str, Any]
 """Counts of a shard, plain JSON values."""

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from datarater.config import InputError, require
 from datarater.corpus_config import RatingConfig, ScoreConfig
 from datarater.curation.candidates import Candidates
 from datarater.curation.rules import NOT_A_NUMBER, Pointwise, Threshold
 from datarater.data.blocks import Filling
 from datarater.data.formats.records import text_trouble
+from datarater.errors import InputError, require
 from datarater.scorers.base import rate
 
 try:

@@ -19,9 +19,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any
 
-from datarater.config import WorkerDiedError
 from datarater.curation.engines import Engine, Stats, Work, portable
 from datarater.data.formats import Shard
+from datarater.errors import WorkerDiedError
 
 SHARED_GPU_MEMORY = 0.9
 """Of a GPU's memory, for all the workers on it together. By itself each would take three quarters.

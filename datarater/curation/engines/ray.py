@@ -15,10 +15,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from datarater.config import InputError, WorkerDiedError
 from datarater.curation.engines import Engine, Stats, Work, portable
 from datarater.curation.engines.local import SHARED_GPU_MEMORY
 from datarater.data.formats import Shard
+from datarater.errors import InputError, WorkerDiedError
 
 TASK_RETRIES = 3
 """Ray starts a dead actor anew and gives it its shard again: so often, then the shard is at fault.

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from datarater.config import InputError
+from datarater.errors import InputError
 
 Registry = Literal["pypi", "npm", "debian"]
 

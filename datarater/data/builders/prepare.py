@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datarater.config import SPLITS, InputError, require
 from datarater.config_io import differences
 from datarater.data.builders.text import SUMMARY, prepare_dataset
 from datarater.data.formats import (
@@ -36,6 +35,8 @@ from datarater.data.formats import (
   require_apart,
   require_text_key,
 )
+from datarater.data_config import SPLITS
+from datarater.errors import InputError, require
 
 FRACTIONS = {"inner": 0.34, "outer": 0.12, "lm": 0.38, "validation": 0.06, "test": 0.10}
 """Shares of documents; lm is the pool for the final language models."""

@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, file_adapters
 from tqdm import tqdm
 
-from datarater.config import InputError, require
+from datarater.errors import InputError, require
 
 Documents = Callable[[], Iterable[Mapping[str, str]]]
 """Makes an iterable of documents: `text` and `id`; `domain` and `source` where they are known."""

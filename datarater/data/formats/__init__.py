@@ -8,7 +8,6 @@ for shard in find_shards("corpus/*.jsonl.zst"):
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from datarater.config import InputError
 from datarater.data.formats.array_record import read_array_record
 from datarater.data.formats.lines import read_jsonl
 from datarater.data.formats.parquet import read_parquet
@@ -41,6 +40,7 @@ from datarater.data.formats.writers import (
   output_kind,
   shard_name,
 )
+from datarater.errors import InputError
 from datarater.runtime.places import Place, place
 
 __all__ = [

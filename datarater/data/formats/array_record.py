@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from datarater.config import InputError, require
 from datarater.data.formats.records import BadRecord, Reading, Record, lookup, make_row, parse_json
+from datarater.errors import InputError, require
 from datarater.runtime.atomic import atomic_path, explained
 from datarater.runtime.places import Place, local_copy, open_binary, size_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from datarater.config import InputError, require
+from datarater.errors import InputError, require
 from datarater.runtime.places import Place, place
 
 

@@ -16,7 +16,6 @@ from tensorflow_datasets.core import (
   utils,
 )
 
-from datarater.config import InputError, require
 from datarater.data.formats.array_record import (
   FEATURES,
   FEATURES_FILE,
@@ -27,6 +26,7 @@ from datarater.data.formats.array_record import (
 from datarater.data.formats.json_values import to_json
 from datarater.data.formats.records import Row
 from datarater.data.formats.shards import Shard, default_domain
+from datarater.errors import InputError, require
 from datarater.runtime.atomic import atomic_file
 from datarater.runtime.places import Place, local_copy, place, size_of
 

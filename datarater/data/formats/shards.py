@@ -11,8 +11,8 @@ from pathlib import Path, PurePath
 
 from upath import UPath
 
-from datarater.config import InputError, require
 from datarater.data.formats.globs import expand
+from datarater.errors import InputError, require
 from datarater.runtime.places import (
   Place,
   canonical,

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from datarater.config import require
 from datarater.data.formats import prepared
 from datarater.data.formats.array_record import RecordWriter, open_records
 from datarater.data.formats.json_values import to_json
@@ -16,6 +15,7 @@ from datarater.data.formats.records import BadRecord, Record
 from datarater.data.formats.shards import TFDS_NAME, Shard, format_of, stem
 from datarater.data.formats.spool import SpoolWriter
 from datarater.data.formats.text import open_text
+from datarater.errors import require
 from datarater.runtime.atomic import atomic_path
 from datarater.runtime.places import Place, place
 

@@ -18,13 +18,13 @@ from datatrove.pipeline.readers import JsonlReader
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
 from benchmarks.faults import write_tiny_rater
-from datarater.config import InputError
 from datarater.corpus_config import RatingConfig
 from datarater.curation.engines import datatrove as steps
 from datarater.curation.engines.datatrove import RatingFilter, RatingTagger
 from datarater.curation.rules import Pointwise, Threshold, TopFraction
 from datarater.curation.score import score
 from datarater.data import blocks
+from datarater.errors import InputError
 from datarater.runtime.quantiles import RatingsCdf
 from datarater.scorers.rater import load_rater
 

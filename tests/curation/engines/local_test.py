@@ -11,9 +11,9 @@ import psutil
 import pytest
 from works import Digest, Environment, Unloadable
 
-from datarater.config import InputError, WorkerDiedError
 from datarater.curation.engines import engine_of, local
 from datarater.data.formats import Shard
+from datarater.errors import InputError, WorkerDiedError
 
 TESTS = str(Path(__file__).parents[2])
 PATIENCE = 60.0

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from works import Digest, Environment, Unloadable
 
-from datarater.config import InputError, WorkerDiedError
 from datarater.curation.engines import engine_of
 from datarater.data.formats import Shard
+from datarater.errors import InputError, WorkerDiedError
 
 TESTS = str(Path(__file__).parents[2])
 PATIENCE = 120.0
