@@ -7,6 +7,7 @@ reverse  `jax.grad` through the same steps, the reference. More time and memory,
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 import flax.struct
 import jax
@@ -43,8 +44,31 @@ class Window:
   weights_TxBxD: jax.Array
 
 
-MetaGradientFn = Callable[[PyTree, PyTree, PyTree, Batch, Batch], tuple[PyTree, Window]]
-"""(eta, theta, opt_state, inner batches TxB, outer batch) -> (gradient like eta, Window)."""
+class MetaGradientFn(Protocol):
+  """(eta, theta, opt_state, inner batches TxB, outer batch, key) -> (gradient like eta, Window).
+
+  The key is a typed one, of this member and meta-step; exact estimators need none.
+  """
+
+  def __call__(
+    self,
+    eta: PyTree,
+    theta: PyTree,
+    opt_state: PyTree,
+    inner: Batch,
+    outer: Batch,
+    key: jax.Array | None = None,
+  ) -> tuple[PyTree, Window]: ...
+
+
+ESTIMATION_STREAM = 1 << 30
+"""Folded into the population's key: far from the members' numbers, which fresh models take."""
+
+
+def estimation_key(key: jax.Array, member: jax.Array | int, step: jax.Array | int) -> jax.Array:
+  """The key of one member's meta-gradient at one meta-step; `key` is the population's."""
+  stream = jax.random.fold_in(key, ESTIMATION_STREAM)
+  return jax.random.fold_in(jax.random.fold_in(stream, member), step)
 
 
 def _rate_all(problem: Problem, eta: PyTree, batches_TxB: Batch) -> jax.Array:
@@ -60,7 +84,8 @@ def mixed(problem: Problem) -> MetaGradientFn:
   gradient = mixed_mode.mixed_gradient(problem.losses)
   first = mixed_mode.first_step_gradient(problem.losses)
 
-  def meta_gradient(eta, theta, opt_state, inner: Batch, outer: Batch):
+  def meta_gradient(eta, theta, opt_state, inner: Batch, outer: Batch, key=None):
+    del key
     ratings, rater_vjp = jax.vjp(lambda eta: _rate_all(problem, eta, inner), eta)
 
     def objective(ratings_TxBxD: jax.Array):
@@ -76,7 +101,9 @@ def reverse(problem: Problem) -> MetaGradientFn:
   """`jax.grad` with respect to η through everything: what the others are tested against."""
   gradient = mixed_mode.plain_gradient(problem.losses)
 
-  def meta_gradient(eta, theta, opt_state, inner: Batch, outer: Batch):
+  def meta_gradient(eta, theta, opt_state, inner: Batch, outer: Batch, key=None):
+    del key
+
     def objective(eta: PyTree):
       ratings = _rate_all(problem, eta, inner)
       return _outer_loss(problem, gradient, gradient, theta, opt_state, inner, outer, ratings)

@@ -9,7 +9,7 @@ import optax
 
 from datarater.config import MetaConfig
 from datarater.meta import population, update
-from datarater.meta.estimators import MetaGradientFn
+from datarater.meta.estimators import MetaGradientFn, estimation_key
 from datarater.meta.weighting import effective_sample_size, weight_entropy
 from datarater.types import Batch, InnerState, MetaState, PyTree
 
@@ -58,7 +58,8 @@ def make_meta_step(
     if config.reset_moments:
       zeros = transform.init(state.eta)
       moments = jax.tree.map(lambda z, m: jnp.where(renewed, z, m), zeros, moments)
-    grads, window = estimate(state.eta, member.theta, member.opt_state, inner, outer)
+    noise_key = estimation_key(key, index, state.step)
+    grads, window = estimate(state.eta, member.theta, member.opt_state, inner, outer, noise_key)
     updates, moved = transform.update(grads, moments)
     finite = jnp.isfinite(window.outer_loss) & jnp.isfinite(optax.tree.norm(grads))
     theta, opt_state = _choose(

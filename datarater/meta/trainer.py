@@ -60,7 +60,7 @@ def build(config: MetaTrainConfig, vocab_size: int):
   problem = estimators.Problem(
     rate=rater.rate_fn(config.rater, vocab_size, datapoint),
     losses=language_model.losses_fn(config.inner, vocab_size, datapoint),
-    outer_loss=language_model.mean_loss_fn(language_model.token_nll_fn(config.inner, vocab_size)),
+    outer_loss=language_model.outer_loss_fn(config.meta.outer_loss, config.inner, vocab_size),
     optimizer=optimizer,
     datapoint=datapoint,
   )

@@ -1,6 +1,7 @@
 """The causal language model: next-token negative log-likelihood by token and by datapoint."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -15,20 +16,31 @@ class LanguageModel(nn.Module):
   """Negative log-likelihood BxL in nats of each token given those before it in its segment.
 
   Position l holds the loss of predicting token l; it is 0 where `loss_mask_BxL` is False.
+  `errors` gives 1 instead where another token is likelier, 0 where the token is the likeliest.
   """
 
   config: ModelConfig
   vocab_size: int
 
-  @nn.compact
+  def setup(self):
+    self.transformer = Transformer(self.config, self.vocab_size, causal=True)
+
   def __call__(self, batch: Batch) -> jax.Array:
-    transformer = Transformer(self.config, self.vocab_size, causal=True, name="transformer")
-    features = transformer(batch)
-    logits = transformer.decode(features[:, :-1])
-    targets = batch.tokens_BxL[:, 1:, None]
-    chosen = jnp.take_along_axis(logits, targets, axis=-1)[..., 0]
-    nll = jax.nn.logsumexp(logits, axis=-1) - chosen
-    return jnp.pad(jnp.where(batch.loss_mask_BxL[:, 1:], nll, 0.0), ((0, 0), (1, 0)))
+    logits = self._logits(batch)
+    chosen = jnp.take_along_axis(logits, batch.tokens_BxL[:, 1:, None], axis=-1)[..., 0]
+    return _where_predicted(jax.nn.logsumexp(logits, axis=-1) - chosen, batch)
+
+  def errors(self, batch: Batch) -> jax.Array:
+    wrong = jnp.argmax(self._logits(batch), axis=-1) != batch.tokens_BxL[:, 1:]
+    return _where_predicted(wrong.astype(jnp.float32), batch)
+
+  def _logits(self, batch: Batch) -> jax.Array:
+    return self.transformer.decode(self.transformer(batch)[:, :-1])
+
+
+def _where_predicted(values: jax.Array, batch: Batch) -> jax.Array:
+  """A value for each token from the second on, as BxL with 0 where nothing is predicted."""
+  return jnp.pad(jnp.where(batch.loss_mask_BxL[:, 1:], values, 0.0), ((0, 0), (1, 0)))
 
 
 def init_language_model(
@@ -68,6 +80,28 @@ def mean_loss_fn(token_nll: Callable[[PyTree, Batch], jax.Array]):
     return jnp.sum(nll_BxL) / jnp.maximum(jnp.sum(batch.loss_mask_BxL), 1).astype(nll_BxL.dtype)
 
   return mean_loss
+
+
+def error_rate_fn(config: ModelConfig, vocab_size: int) -> Callable[[PyTree, Batch], jax.Array]:
+  """(theta, batch) -> share of the predicted tokens that are not the likeliest, float32 scalar.
+
+  A step function of theta: its derivative is zero wherever it has one.
+  """
+  model = LanguageModel(config, vocab_size)
+
+  def token_errors(theta: PyTree, batch: Batch) -> jax.Array:
+    return model.apply({"params": theta}, batch, method="errors")  # type: ignore[return-value]
+
+  return mean_loss_fn(token_errors)
+
+
+def outer_loss_fn(
+  name: Literal["nll", "error_rate"], config: ModelConfig, vocab_size: int
+) -> Callable[[PyTree, Batch], jax.Array]:
+  """(theta, batch) -> the outer loss that `meta.outer_loss` names, a scalar."""
+  if name == "error_rate":
+    return error_rate_fn(config, vocab_size)
+  return mean_loss_fn(token_nll_fn(config, vocab_size))
 
 
 def dummy_batch(rows: int, length: int, segments: int) -> Batch:
