@@ -9,6 +9,7 @@ import pytest
 
 from datarater.config import (
   DemoConfig,
+  MeshConfig,
   MetaConfig,
   MetaTrainConfig,
   ModelConfig,
@@ -32,9 +33,19 @@ LEAST = {
     ["learning_rate", "eps", "eps_root", "weight_decay", "clip_norm", "warmup_steps"], 0
   ),
   MetaConfig: dict.fromkeys(
-    ["steps", "unroll_length", "population", "lifetime", "inner_batch", "outer_batch"], 1
+    [
+      "steps",
+      "unroll_length",
+      "population",
+      "lifetime",
+      "inner_batch",
+      "outer_batch",
+      "evolution_pairs",
+    ],
+    1,
   )
   | dict.fromkeys(["learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps"], 0),
+  MeshConfig: {"member": 1, "data": 1, "model": 1},
   MetaTrainConfig: {"seed": 0, "checkpoint_every": 1, "keep_checkpoints": 1, "cdf_documents": 1},
   TrainConfig: {"seed": 0, "evaluation_rows": 0}
   | dict.fromkeys(["steps", "batch", "evaluations", "checkpoint_every"], 1),
@@ -45,6 +56,8 @@ FRACTIONS = {
   MetaConfig: ["b1", "b2"],
   SelectionConfig: ["discard_fraction"],
 }
+# Fields that take a number above 0.
+POSITIVE = {MetaConfig: ["evolution_scale"]}
 # Everything else that is refused: class, its fields, words of the message.
 REFUSED = [
   (TokenizerConfig, {"kind": "huggingface"}, ["TokenizerConfig.path", "'huggingface'", "file"]),
@@ -54,6 +67,23 @@ REFUSED = [
   (ModelConfig, {"width": 12, "heads": 4}, ["ModelConfig.width", "12", "4 heads", "multiple"]),
   (MetaTrainConfig, {"rater": CUDNN}, ["rater.attention", "'cudnn'", "'xla'"]),
   (MetaTrainConfig, {"inner": CUDNN}, ["inner.attention", "'cudnn'", "'xla'"]),
+  (
+    MetaConfig,
+    {"outer_loss": "error_rate"},
+    ["meta.outer_loss", "'error_rate'", "meta.estimator", "'mixed'", "'evolution'", "'nll'"],
+  ),
+  (
+    MetaConfig,
+    {"estimator": "reverse", "residuals": "keep"},
+    ["meta.residuals", "'keep'", "meta.estimator", "'reverse'", "'recompute'"],
+  ),
+  (MetaTrainConfig, {"mesh": MeshConfig(member=3)}, ["mesh.member", "3", "meta.population", "8"]),
+  (MetaTrainConfig, {"mesh": MeshConfig(data=5)}, ["mesh.data", "5", "meta.inner_batch", "32"]),
+  (
+    MetaTrainConfig,
+    {"meta": MetaConfig(outer_batch=6), "mesh": MeshConfig(data=4)},
+    ["mesh.data", "4", "meta.outer_batch", "6"],
+  ),
   (
     MetaTrainConfig,
     {"meta": MetaConfig(objective="target")},
@@ -81,7 +111,15 @@ TOP_LEVEL = [
       tokenizer=TokenizerConfig(kind="huggingface", path="tokenizer.json"),
     ),
     inner=ModelConfig(dtype="bfloat16", remat=True),
-    meta=MetaConfig(objective="target", learning_rate=1 / 3, eps=1e-12),
+    meta=MetaConfig(
+      objective="target",
+      learning_rate=1 / 3,
+      eps=1e-12,
+      estimator="evolution",
+      outer_loss="error_rate",
+      evolution_scale=0.05,
+    ),
+    mesh=MeshConfig(member=2, data=4),
   ),
   TrainConfig(
     optimizer=OptimizerConfig(name="sgd", learning_rate=0.1),
@@ -125,6 +163,17 @@ def test_a_fraction_is_at_least_0_and_below_1(cls, name):
     )
 
 
+@pytest.mark.parametrize(
+  ("cls", "name"), [(cls, name) for cls, names in POSITIVE.items() for name in names]
+)
+def test_a_number_that_is_not_above_0_is_refused(cls, name):
+  assert getattr(cls(**{name: 1e-9}), name) == 1e-9
+  for value in (0.0, -1.0, float("nan")):
+    assert f"{cls.__name__}.{name} is {value}; give a number above 0" in refusal(
+      cls, **{name: value}
+    )
+
+
 @pytest.mark.parametrize(("cls", "fields", "words"), REFUSED)
 def test_what_does_not_fit_is_refused_in_words(cls, fields, words):
   message = refusal(cls, **fields)
@@ -140,7 +189,10 @@ def test_every_number_of_every_config_has_a_limit():
     if kind in (int, float)
   }
   tested = {
-    (cls, name) for table in (LEAST, FRACTIONS) for cls, names in table.items() for name in names
+    (cls, name)
+    for table in (LEAST, FRACTIONS, POSITIVE)
+    for cls, names in table.items()
+    for name in names
   }
   assert numbers == tested
 
