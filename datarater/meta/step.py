@@ -11,6 +11,7 @@ from datarater.config import MetaConfig
 from datarater.meta import population, update
 from datarater.meta.estimators import MetaGradientFn, estimation_key
 from datarater.meta.weighting import effective_sample_size, weight_entropy
+from datarater.runtime.sharding import MEMBER
 from datarater.types import Batch, InnerState, MetaState, PyTree
 
 Metrics = dict[str, jax.Array]
@@ -42,8 +43,11 @@ def make_meta_step(
   init_inner: population.InitFn,
   optimizer: optax.GradientTransformation,
   key: jax.Array,
+  groups: int = 1,
 ) -> MetaStepFn:
-  """The meta-step of Algorithm 1; members run one after the other.
+  """The meta-step of Algorithm 1; the members of a group run one after the other.
+
+  groups: Of equal size, side by side on the axis `member` of a mesh.
 
   Where a member's outer loss or meta-gradient is not finite, its inner model goes back to where the
   window began, and nobody's meta-update is applied in that step: it is skipped and counted.
@@ -84,9 +88,11 @@ def make_meta_step(
     def scanned(_, inputs):
       return None, member_step(state, inputs)
 
-    _, (members, moments, moved, updates_P, metrics) = jax.lax.scan(
-      scanned, None, (members_P, state.members, state.moments, inner_PxTxB, outer_PxB)
-    )
+    def group(inputs):
+      return jax.lax.scan(scanned, None, inputs)[1]
+
+    inputs = (members_P, state.members, state.moments, inner_PxTxB, outer_PxB)
+    members, moments, moved, updates_P, metrics = _by_group(group, groups, inputs)
     applied = jnp.all(metrics.pop("finite"))
     eta = update.apply_update(config, state.eta, updates_P, state.step)
     skipped = 1 - applied.astype(jnp.int32)
@@ -106,6 +112,15 @@ def make_meta_step(
     return new_state, metrics
 
   return meta_step
+
+
+def _by_group(function: Callable[[PyTree], PyTree], groups: int, tree: PyTree) -> PyTree:
+  """`function` of each of the groups that the leading axis P falls into, side by side."""
+  if groups == 1:
+    return function(tree)
+  split = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), tree)
+  results = jax.vmap(function, spmd_axis_name=MEMBER)(split)
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
 
 def _choose(condition: jax.Array, a: Any, b: Any) -> Any:

@@ -77,7 +77,9 @@ def build(config: MetaTrainConfig, vocab_size: int):
     return meta_step_module.init_state(config.meta, eta, init_inner, optimizer, key)
 
   estimate = estimators.make_estimator(config.meta, problem)
-  step = meta_step_module.make_meta_step(config.meta, estimate, init_inner, optimizer, key)
+  step = meta_step_module.make_meta_step(
+    config.meta, estimate, init_inner, optimizer, key, config.mesh.member
+  )
   return init, step
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from datarater.config import ModelConfig
 from datarater.models import attention
+from datarater.runtime.sharding import keep_rows_apart
 from datarater.types import Batch
 
 NORM_EPSILON = 1e-6
@@ -42,6 +43,7 @@ class Block(nn.Module):
       init = nn.initializers.variance_scaling(scale, "fan_in", "normal")
       return nn.Dense(features, use_bias=False, dtype=c.dtype, kernel_init=init, name=name)
 
+    x_NxW = keep_rows_apart(x_NxW)
     residual_scale = 1.0 / (2 * c.layers)  # keeps the variance of the residual stream near 1
     h = RMSNorm(name="attention_norm")(x_NxW)
     q, k, v = (dense(name, c.width)(h).reshape(shape) for name in ("query", "key", "value"))
