@@ -31,8 +31,11 @@ class LanguageModel(nn.Module):
     return _where_predicted(jax.nn.logsumexp(logits, axis=-1) - chosen, batch)
 
   def errors(self, batch: Batch) -> jax.Array:
-    wrong = jnp.argmax(self._logits(batch), axis=-1) != batch.tokens_BxL[:, 1:]
-    return _where_predicted(wrong.astype(jnp.float32), batch)
+    logits = self._logits(batch)
+    wrong = (jnp.argmax(logits, axis=-1) != batch.tokens_BxL[:, 1:]).astype(logits.dtype)
+    # The likeliest of logits that are not numbers is a token as well: divergence must not hide.
+    wrong = jnp.where(jnp.isfinite(jnp.max(logits, axis=-1)), wrong, jnp.nan)
+    return _where_predicted(wrong, batch)
 
   def _logits(self, batch: Batch) -> jax.Array:
     return self.transformer.decode(self.transformer(batch)[:, :-1])
@@ -85,7 +88,7 @@ def mean_loss_fn(token_nll: Callable[[PyTree, Batch], jax.Array]):
 def error_rate_fn(config: ModelConfig, vocab_size: int) -> Callable[[PyTree, Batch], jax.Array]:
   """(theta, batch) -> share of the predicted tokens that are not the likeliest, float32 scalar.
 
-  A step function of theta: its derivative is zero wherever it has one.
+  A step function of theta: its derivative is zero wherever it has one. NaN where a logit is.
   """
   model = LanguageModel(config, vocab_size)
 
