@@ -12,6 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from datarater.cli.curation import inspect, score, select
+from datarater.cli.plan import plan_verb
 from datarater.config import MetaTrainConfig, TrainConfig
 from datarater.config_io import load_config_file
 from datarater.errors import DivergedError, InputError, WorkerDiedError
@@ -20,9 +21,9 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _DESCRIPTION = """Learns which training data is worth training on.
 
-Start with `datarater demo`. Then: prepare your text (`data prepare`), meta-train a rater on it
-(`meta-train`), rate a corpus (`score`), look at the ratings (`inspect`), keep its better part
-(`select`), train on it and compare (`train`, `evaluate`)."""
+Start with `datarater demo`. Then: prepare your text (`data prepare`), see what a run takes
+(`plan`), meta-train a rater (`meta-train`), rate a corpus (`score`), look at the ratings
+(`inspect`), keep its better part (`select`), train on it and compare (`train`, `evaluate`)."""
 
 
 def demo(run_dir: Path = Path("runs/demo"), quiet: bool = False) -> None:
@@ -176,6 +177,7 @@ def report(run_dir: Positional[Path]) -> None:
 
 
 CONFIGURED: dict[str, tuple[type, Callable[[Any], Callable[..., None]]]] = {
+  "plan": (MetaTrainConfig, plan_verb),
   "meta-train": (MetaTrainConfig, _meta_train_verb),
   "train": (TrainConfig, _train_verb),
 }

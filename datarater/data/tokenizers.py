@@ -154,7 +154,9 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     return ByteTokenizer()
   path = Path(config.path).expanduser()
   require(
-    path.is_file(), f"tokenizer file {config.path!r} does not exist; name a {config.kind} file"
+    path.is_file(),
+    f"tokenizer file {config.path!r} does not exist; train or fetch a {config.kind} tokenizer and "
+    "give its file as data.tokenizer.path",
   )
   kinds = {"huggingface": HuggingFaceTokenizer, "sentencepiece": SentencePieceTokenizer}
   try:

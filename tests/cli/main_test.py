@@ -251,7 +251,9 @@ def test_data_prepare_then_meta_train(capsys, tmp_path):
   assert "body" in refused(capsys, *empty, "--text-key", "body")
 
 
-@pytest.mark.parametrize("verb", [[], *([v] for v in ("demo", "meta-train", "score", "select"))])
+@pytest.mark.parametrize(
+  "verb", [[], *([v] for v in ("demo", "plan", "meta-train", "score", "select"))]
+)
 def test_help_reads_without_loading_jax(verb):
   code = (
     "import sys; from datarater.cli import main\n"

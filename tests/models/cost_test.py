@@ -12,6 +12,7 @@ from datarater.errors import InputError
 from datarater.meta import estimators
 from datarater.models import cost, language_model, rater
 from datarater.models.presets import PRESETS, preset
+from datarater.models.traced_cost import product_flops
 from datarater.training.optimizers import make_optimizer
 
 VOCAB, LENGTH, SEGMENTS, ROWS = 37, 24, 3, 2
@@ -47,31 +48,8 @@ def test_unknown_preset_is_refused():
     preset("2m")
 
 
-def dot_flops(jaxpr, times=1):
-  """FLOPs of the dot_generals of a jaxpr, those of a scan as often as it runs."""
-  total = 0
-  for equation in jaxpr.eqns:
-    repeat = times * (equation.params["length"] if equation.primitive.name == "scan" else 1)
-    if equation.primitive.name == "dot_general":
-      (contracted, _), _ = equation.params["dimension_numbers"]
-      shape = equation.invars[0].aval.shape
-      depth = math.prod(shape[axis] for axis in contracted)
-      total += 2 * times * depth * math.prod(equation.outvars[0].aval.shape)
-    for inner in subjaxprs(equation):
-      total += dot_flops(inner, repeat)
-  return total
-
-
-def subjaxprs(equation):
-  for value in equation.params.values():
-    for item in value if isinstance(value, tuple | list) else [value]:
-      item = getattr(item, "jaxpr", item)
-      if hasattr(item, "eqns"):
-        yield item
-
-
 def traced_flops(function, *args):
-  return dot_flops(jax.make_jaxpr(function)(*args).jaxpr)
+  return product_flops(jax.make_jaxpr(function)(*args).jaxpr)
 
 
 def parameters(init):

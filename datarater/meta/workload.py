@@ -1,0 +1,104 @@
+"""What a study costs in FLOPs and in days: meta-training, rating a corpus, the final models.
+
+FLOPs are those of the matrix products without recomputation (`models.cost`), so that the
+utilisation is the usual model FLOP utilisation.
+"""
+
+import dataclasses
+
+from datarater.config import MetaTrainConfig
+from datarater.errors import require, require_at_least, require_fractions
+from datarater.meta.paper import FINAL_MODELS, LENGTH, paper_model
+from datarater.models import cost
+
+SECONDS_A_DAY = 86_400
+
+
+@dataclasses.dataclass(frozen=True)
+class Assumptions:
+  """What days are reckoned with.
+
+  Args:
+    flops_per_second: Peak of one device; the default is that of an H100 (SXM) in bfloat16.
+    utilisation: Share of the peak that the work reaches.
+    corpus_tokens: Tokens of the corpus to rate.
+    discard_fraction: Of the filtered final models, which rate batch/(1-discard_fraction) rows a
+      step.
+    vocab_size: Tokens of the tokenizer, where its file is not there.
+  """
+
+  flops_per_second: float = 989e12
+  utilisation: float = 0.4
+  corpus_tokens: float = 100e9
+  discard_fraction: float = 0.5
+  vocab_size: int = 32_000
+
+  def __post_init__(self) -> None:
+    for name in ("flops_per_second", "corpus_tokens"):
+      value = getattr(self, name)
+      require(0 < value < float("inf"), f"{name} is {value}; give a number above 0")
+    require(
+      0 < self.utilisation <= 1,
+      f"utilisation is {self.utilisation}; give a share above 0, at most 1",
+    )
+    require_fractions(self, "discard_fraction")
+    require_at_least(self, 1, "vocab_size")
+
+  def days(self, flops: float, devices: int) -> float:
+    """Of `flops` on so many devices."""
+    return flops / (self.flops_per_second * self.utilisation * devices) / SECONDS_A_DAY
+
+
+def datapoints_a_row(config: MetaTrainConfig) -> int:
+  """D of the legend of axes."""
+  return config.data.segments if config.data.datapoint == "document" else 1
+
+
+def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
+  """FLOPs of one meta-step of the whole population."""
+  return config.meta.population * cost.meta_step_flops(
+    config.inner,
+    config.rater,
+    vocab_size,
+    config.data.length,
+    unroll_length=config.meta.unroll_length,
+    inner_rows=config.meta.inner_batch,
+    outer_rows=config.meta.outer_batch,
+    datapoints=datapoints_a_row(config),
+  )
+
+
+def rating_flops(config: MetaTrainConfig, tokens: float) -> float:
+  """FLOPs of rating so many tokens in full rows."""
+  row = cost.rating_flops(config.rater, config.data.length, datapoints_a_row(config))
+  return tokens / config.data.length * row
+
+
+def final_model_flops(
+  config: MetaTrainConfig, size: str, vocab_size: int, discard_fraction: float | None
+) -> float:
+  """FLOPs of one of the paper's final models; None for unfiltered.
+
+  A filtered model trains as many steps as the other and rates the rows that it draws: those it
+  trains on over 1 - `discard_fraction`.
+  """
+  final = FINAL_MODELS[size]
+  row = cost.training_flops(paper_model(size), vocab_size, LENGTH)
+  training = final.steps * final.batch * row
+  if discard_fraction is None:
+    return training
+  return training + rating_flops(config, final.tokens / (1 - discard_fraction))
+
+
+def workload(
+  config: MetaTrainConfig, vocab_size: int, assumptions: Assumptions
+) -> dict[str, float]:
+  """FLOPs by task: `meta_training`, `rating`, `lm_<size>` and `lm_<size>_filtered`."""
+  tasks = {
+    "meta_training": float(config.meta.steps * meta_step_flops(config, vocab_size)),
+    "rating": rating_flops(config, assumptions.corpus_tokens),
+  }
+  for size in FINAL_MODELS:
+    for suffix, fraction in (("", None), ("_filtered", assumptions.discard_fraction)):
+      tasks[f"lm_{size}{suffix}"] = float(final_model_flops(config, size, vocab_size, fraction))
+  return tasks
