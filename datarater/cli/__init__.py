@@ -1,5 +1,6 @@
 """The command line: one verb a function. Exit codes: 0 done, 2 bad input, 1 a failure of ours."""
 
+import contextlib
 import json
 import sys
 import traceback
@@ -90,26 +91,39 @@ def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
     config_file: Positional[Path],
     run_dir: Path,
     quiet: bool = False,
+    distributed: bool = False,
+    coordinator: str = "",
+    processes: int = 0,
+    process_id: int = -1,
     config: Annotated[MetaTrainConfig, arg(name="")] = default,
   ) -> None:
     """Meta-trains a rater; the same command again resumes, with more steps it goes on.
 
-    Writes config.json, metrics.jsonl, checkpoints/, rater/ and report.html.
+    Writes config.json, metrics.jsonl, checkpoints/, rater/ and report.html. On several devices with
+    `--mesh.*`; on several hosts, the same command on each, with `--distributed`.
 
     Args:
       config_file: A Python file that defines config(), such as configs/tiny.py.
-      run_dir: Folder of the run.
+      run_dir: Folder of the run; of several processes, one that all of them see.
       quiet: No progress bars.
+      distributed: One of several processes, which find each other (TPU pods, Slurm).
+      coordinator: HOST:PORT of process 0, where they do not find each other.
+      processes: How many there are; with coordinator.
+      process_id: Which of them this is, from 0; with coordinator.
       config: Overrides of the config file.
     """
     from datarater.meta import trainer
     from datarater.report.run import write_run_report
+    from datarater.runtime.distributed import is_first, joined
 
     del config_file  # read before, as the default of `config`
-    rater = trainer.meta_train(config, run_dir, progress=not quiet)
-    report = write_run_report(run_dir)
-    if not quiet:
-      print(f"rater: {rater}\nreport: {report}")
+    several = distributed or coordinator or processes > 0 or process_id >= 0
+    with joined(coordinator, processes, process_id) if several else contextlib.nullcontext():
+      rater = trainer.meta_train(config, run_dir, progress=not quiet)
+      if is_first():
+        report = write_run_report(run_dir)
+        if not quiet:
+          print(f"rater: {rater}\nreport: {report}")
 
   return meta_train
 

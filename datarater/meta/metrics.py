@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from datarater.types import Batch, Datapoint
+from datarater.types import Datapoint
 
 DIGITS = 7
 """Significant digits kept: float32 has no more."""
@@ -13,7 +13,6 @@ DIGITS = 7
 def metrics_row(
   step: int,
   metrics: dict[str, Any],
-  inner_PxTxB: Batch,
   domains: tuple[str, ...],
   datapoint: Datapoint,
 ) -> dict[str, Any]:
@@ -29,7 +28,7 @@ def metrics_row(
   for name in ("learning_rate", "skipped", "skipped_in_row"):
     row[name] = _number(np.asarray(metrics[name]))
   ratings = np.asarray(metrics["ratings"])
-  domain_ids = np.asarray(inner_PxTxB.domain_BxS)
+  domain_ids = np.asarray(metrics["domain_ids"])
   if datapoint == "sequence":
     domain_ids = domain_ids[..., :1]
   present = domain_ids >= 0
@@ -41,7 +40,7 @@ def metrics_row(
     if (domain_ids == i).any()
   }
   row["rating_by_domain"] = by_domain
-  row["tokens"] = int((np.asarray(inner_PxTxB.segment_ids_BxL) > 0).sum())
+  row["tokens"] = _number(np.asarray(metrics["tokens"]))
   return row
 
 

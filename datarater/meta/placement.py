@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from datarater.config import MetaTrainConfig
 from datarater.meta.step import MetaStepFn
 from datarater.runtime.sharding import DATA, MEMBER, parameter_shardings
-from datarater.types import Batch, MetaState
+from datarater.types import Batch, MetaState, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +87,12 @@ def batches(config: MetaTrainConfig, mesh: Mesh) -> tuple[Batch, Batch]:
     batch((meta.population, meta.unroll_length, meta.inner_batch), P(MEMBER, None, DATA)),
     batch((meta.population, meta.outer_batch), P(MEMBER, DATA)),
   )
+
+
+def on_host(tree: PyTree, mesh: Mesh) -> PyTree:
+  """A tree that is spread over the mesh as numpy arrays, in every process; all take part."""
+  whole = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P()))(tree)
+  return jax.tree.map(np.asarray, whole)
 
 
 def _abstract(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

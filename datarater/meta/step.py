@@ -105,6 +105,9 @@ def make_meta_step(
       skipped_in_row=(state.skipped_in_row + 1) * skipped,
     )
     metrics |= {
+      # Of the batch: with many processes, none has read all of it.
+      "domain_ids": inner_PxTxB.domain_BxS,
+      "tokens": jnp.sum(inner_PxTxB.segment_ids_BxL > 0),
       "learning_rate": update.learning_rate(config, state.step),
       "skipped": new_state.skipped,
       "skipped_in_row": new_state.skipped_in_row,

@@ -3,6 +3,7 @@
 run/config.json  metrics.jsonl  checkpoints/  rater/
 """
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from datarater.config import MetaTrainConfig
 from datarater.data.documents import RowShapes, default_batch_tokens, rate_documents
 from datarater.errors import DivergedError
-from datarater.meta import estimators
+from datarater.meta import estimators, placement
 from datarater.meta import step as meta_step_module
 from datarater.meta.card import rater_card
 from datarater.meta.inputs import MetaInputs
@@ -23,9 +25,11 @@ from datarater.meta.metrics import metrics_row
 from datarater.models import language_model, rater
 from datarater.runtime import artifact
 from datarater.runtime.checkpoint import Checkpoints
+from datarater.runtime.distributed import is_first
 from datarater.runtime.metrics import MetricsLog
 from datarater.runtime.quantiles import RatingsCdf
 from datarater.runtime.run_folder import run_folder
+from datarater.runtime.sharding import make_mesh
 from datarater.training.optimizers import make_optimizer
 from datarater.types import MetaState, PyTree
 
@@ -41,16 +45,28 @@ def meta_train(config: MetaTrainConfig, run_dir: str | Path, progress: bool = Tr
 
   The same call again resumes, bit for bit as if it had never stopped; with more steps it extends.
   Raises InputError for bad settings or data, or a folder with another config; DivergedError after
-  20 meta-steps in a row whose outer loss or meta-gradient is not finite.
+  20 meta-steps in a row whose outer loss or meta-gradient is not finite. Of several processes
+  (`runtime.distributed.joined`) all call it, with a folder that all of them see.
   """
-  with run_folder(Path(run_dir), config, extendable=("meta.steps",)) as folder:
-    inputs = MetaInputs(config)
+  mesh = make_mesh(config.mesh)
+  progress = progress and is_first()
+  with _folder(config, Path(run_dir)) as folder:
+    inputs = MetaInputs(config, mesh)
     try:
       with Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints) as checkpoints:
-        eta = _train(config, folder, inputs, checkpoints, progress)
-      return _export(config, folder / RATER, eta, inputs, progress)
+        eta = _train(config, folder, mesh, inputs, checkpoints, progress)
+      if is_first():
+        _export(config, folder / RATER, eta, inputs, progress)
     finally:
       inputs.close()
+  return folder / RATER
+
+
+def _folder(config: MetaTrainConfig, folder: Path) -> contextlib.AbstractContextManager[Path]:
+  """The run's folder, which the first process alone locks and writes to."""
+  if not is_first():
+    return contextlib.nullcontext(folder)
+  return run_folder(folder, config, extendable=("meta.steps",), free=("mesh",))
 
 
 def build(config: MetaTrainConfig, vocab_size: int):
@@ -86,30 +102,32 @@ def build(config: MetaTrainConfig, vocab_size: int):
 def _train(
   config: MetaTrainConfig,
   folder: Path,
+  mesh: Mesh,
   inputs: MetaInputs,
   checkpoints: Checkpoints,
   progress: bool,
 ) -> PyTree:
   """Meta-steps until the config's number; returns eta as numpy arrays."""
-  init, step_fn = build(config, inputs.tokenizer.vocab_size)
-  state = jax.jit(init)()
+  placed = placement.place(config, *build(config, inputs.tokenizer.vocab_size), mesh)
   start = checkpoints.latest() or 0
   if start:
-    state, position = checkpoints.restore(start, state)
+    state, position = checkpoints.restore(start, placed.state)
     inputs.restore(position)
-  step_fn = jax.jit(step_fn, donate_argnums=0)
+  else:
+    state = placed.init()
   steps = config.meta.steps
   bar = tqdm(total=steps, initial=start, desc="meta-training", unit="step", disable=not progress)
-  with bar, MetricsLog(folder / METRICS, start) as log:
+  metrics_log = MetricsLog(folder / METRICS, start) if is_first() else contextlib.nullcontext()
+  with bar, metrics_log as log:
     reader = _MetricsReader(config, inputs.domains, log, bar, checkpoints)
     for step in range(start, steps):
       batches = inputs.next()
-      state, metrics = step_fn(state, *batches)
-      reader.push(step + 1, metrics, batches[0])
+      state, metrics = placed.step(state, *batches)
+      reader.push(step + 1, metrics)
       if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
         reader.drain()  # so that a checkpoint never is ahead of the metrics
         checkpoints.save(step + 1, state, inputs.position())
-  return jax.tree.map(np.asarray, state.eta)
+  return placement.on_host(state.eta, mesh)
 
 
 class _MetricsReader:
@@ -119,7 +137,7 @@ class _MetricsReader:
     self,
     config: MetaTrainConfig,
     domains: tuple[str, ...],
-    log: MetricsLog,
+    log: MetricsLog | None,
     bar: Any,
     checkpoints: Checkpoints,
   ):
@@ -128,21 +146,22 @@ class _MetricsReader:
     self._pending: tuple | None = None
     self._clock = time.perf_counter()
 
-  def push(self, step: int, metrics: dict[str, jax.Array], inner: Any) -> None:
+  def push(self, step: int, metrics: dict[str, jax.Array]) -> None:
     self.drain()
-    self._pending = (step, metrics, inner)
+    self._pending = (step, metrics)
 
   def drain(self) -> None:
     """Writes what is pending; raises DivergedError when too many steps in a row were skipped."""
     if self._pending is None:
       return
-    step, metrics, inner = self._pending
+    step, metrics = self._pending
     self._pending = None
-    row = metrics_row(step, metrics, inner, self._domains, self._config.data.datapoint)
+    row = metrics_row(step, metrics, self._domains, self._config.data.datapoint)
     now = time.perf_counter()
     row["seconds"], self._clock = now - self._clock, now
     row["tokens_per_second"] = row["tokens"] / row["seconds"]
-    self._log.write(row)
+    if self._log is not None:
+      self._log.write(row)
     self._bar.update()
     losses = [x for x in row["outer_loss"] if x is not None]
     self._bar.set_postfix(outer_loss=f"{np.mean(losses):.3f}" if losses else "not finite")
@@ -164,7 +183,7 @@ class _MetricsReader:
 
 def _export(
   config: MetaTrainConfig, folder: Path, eta: PyTree, inputs: MetaInputs, progress: bool
-) -> Path:
+) -> None:
   """Writes the rater's folder: parameters, tokenizer, CDF of ratings on the inner split, card."""
   tokenizer = inputs.tokenizer
   rate = jax.jit(rater.rate_fn(config.rater, tokenizer.vocab_size, "document"))
@@ -188,4 +207,3 @@ def _export(
   )
   card = rater_card(config, cdf, tokenizer.vocab_size)
   artifact.write_rater(folder, description, eta, cdf, card, tokenizer.save)
-  return folder

@@ -18,14 +18,17 @@ CONFIG = "config.json"
 
 
 @contextlib.contextmanager
-def run_folder(folder: Path, config: Any, extendable: Sequence[str] = ()) -> Iterator[Path]:
+def run_folder(
+  folder: Path, config: Any, extendable: Sequence[str] = (), free: Sequence[str] = ()
+) -> Iterator[Path]:
   """Yields `folder`, made and locked, with `config` written to it.
 
   A folder that holds another config is refused with the fields that differ. Fields in `extendable`
-  (dotted names of numbers) may grow: that is the same run, continued.
+  (dotted names of numbers) may grow: that is the same run, continued. Those in `free`, and what is
+  inside them, may be anything: the run's result does not depend on them.
   """
   with locked(folder):
-    _settle(folder, to_json(config), extendable)
+    _settle(folder, to_json(config), extendable, free)
     yield folder
 
 
@@ -69,25 +72,30 @@ def _lock(path: Place, timeout: float) -> Iterator[None]:
     lock.release()
 
 
-def _settle(folder: Place, new: dict[str, Any], extendable: Sequence[str]) -> None:
+def _settle(
+  folder: Place, new: dict[str, Any], extendable: Sequence[str], free: Sequence[str]
+) -> None:
   path = folder / CONFIG
   if path.exists():
     old = read_json(path, "run config")
     changed = differences(old, new)
-    grown = [line for line in changed if _is_growth(line, old, new, extendable)]
-    refused = [line for line in changed if line not in grown]
+    refused = [line for line in changed if not _is_allowed(line, old, new, extendable, free)]
     if refused:
       raise InputError(
         f"run folder {str(folder)!r} holds a run with another config ({'; '.join(refused)}); "
         "name another folder, or give the config that it was started with"
       )
-    if not grown:
+    if not changed:
       return
   write_json(path, new)
 
 
-def _is_growth(line: str, old: dict, new: dict, extendable: Sequence[str]) -> bool:
+def _is_allowed(
+  line: str, old: dict, new: dict, extendable: Sequence[str], free: Sequence[str]
+) -> bool:
   name = line.split(":", 1)[0]
+  if any(name == field or name.startswith(field + ".") for field in free):
+    return True
   return name in extendable and _value(new, name) > _value(old, name)
 
 
