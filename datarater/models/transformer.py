@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from datarater.config import ModelConfig
 from datarater.models import attention
-from datarater.runtime.sharding import keep_rows_apart
+from datarater.runtime.sharding import gathered, keep_rows_apart
 from datarater.types import Batch
 
 NORM_EPSILON = 1e-6
@@ -78,7 +78,7 @@ class Transformer(nn.Module):
   def __call__(self, batch: Batch) -> jax.Array:
     rows, length = batch.tokens_BxL.shape
     mask_BxLxL = attention.attention_mask(batch.segment_ids_BxL, self.causal)
-    x = self.embedding.astype(self.config.dtype)[batch.tokens_BxL.reshape(-1)]
+    x = gathered(self.embedding.astype(self.config.dtype))[batch.tokens_BxL.reshape(-1)]
     x = x * self.config.width**0.5
     x, _ = self.blocks(x, batch.positions_BxL, mask_BxLxL)
     return self.final_norm(x).reshape(rows, length, self.config.width)

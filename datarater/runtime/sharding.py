@@ -35,7 +35,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
   there = f"{len(devices)} {'device' if len(devices) == 1 else 'devices'}"
   require(
     config.devices <= len(devices),
-    f"{asked} and needs {config.devices} devices; there are {there}: lower mesh.member, mesh.data "
+    f"{asked} and needs {config.devices} devices, but finds {there}: lower mesh.member, mesh.data "
     "or mesh.model, or start it where there are more (on CPU: JAX_NUM_CPU_DEVICES)",
   )
   require(
@@ -87,6 +87,17 @@ def parameter_shardings(tree: PyTree, mesh: Mesh, by_member: bool = False) -> Py
     return NamedSharding(mesh, P(*lead, *parameter_spec(names, leaf.shape[len(lead) :], mesh)))
 
   return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def gathered(table_VxW: jax.Array) -> jax.Array:
+  """A table to look rows up in, whole on every device.
+
+  Else the compiler looks up parts of each row, and spreads whole activations to put them together.
+  Does nothing where no mesh is in context.
+  """
+  if jax.sharding.get_abstract_mesh().size <= 1:  # 0 where there is none
+    return table_VxW
+  return jax.lax.with_sharding_constraint(table_VxW, P())
 
 
 def keep_rows_apart(x_NxW: jax.Array) -> jax.Array:
