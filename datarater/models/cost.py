@@ -5,7 +5,13 @@ plain implementation computes; norms, softmax and the optimiser are left out, as
 backward pass is two forward passes.
 """
 
+import dataclasses
+from typing import Literal
+
 from datarater.config import ModelConfig
+
+Estimator = Literal["mixed", "reverse", "first_order", "evolution"]
+Residuals = Literal["recompute", "keep"]
 
 BACKWARD = 2
 """Forward passes that a backward pass costs."""
@@ -46,6 +52,14 @@ def rating_flops(config: ModelConfig, length: int, datapoints: int = 1) -> int:
   return _blocks_flops(config, length) + pooling
 
 
+def recomputed_flops(config: ModelConfig, length: int) -> int:
+  """FLOPs that `remat` adds to a backward pass over one row: the blocks again, 0 without it.
+
+  The last product of each block is needed by nothing in its backward pass, and left out.
+  """
+  return _blocks_flops(config, length) - _last_products(config, length) if config.remat else 0
+
+
 def meta_step_flops(
   inner: ModelConfig,
   rater: ModelConfig,
@@ -56,17 +70,58 @@ def meta_step_flops(
   inner_rows: int,
   outer_rows: int,
   datapoints: int = 1,
+  estimator: Estimator = "mixed",
+  residuals: Residuals = "recompute",
+  evolution_pairs: int = 0,
+  recomputation: bool = False,
 ) -> int:
-  """FLOPs of one member's meta-step with the mixed estimator (Kemaev et al. 2025), without remat.
+  """FLOPs of one member's meta-step (mixed: Kemaev et al. 2025; the others: docs/estimators.md).
 
-  In forward passes F of the inner batch: T updates at 3F; the outer gradient 3F of its own batch;
-  T-1 Hessian products at 9F (a jvp of a gradient, primal included); the first step, whose Hessian
-  product is not needed, a jvp of the losses at 3F; the rater 3 of its own forward passes over T
-  batches.
+  In forward passes F of the inner batch: T updates at 3F, the outer gradient 3F of its own batch,
+  and the rater 3 of its own forward passes over T batches. Then the way back through the updates:
+
+      mixed        3F through the first, a jvp of the losses; 9F through each further one, a jvp of
+                   a gradient, primal included. With residuals kept 2F and 6F.
+      reverse      the same, less the weights' gradients, which are kept.
+      first_order  3F through each.
+      evolution    none; but updates and outer loss 2 · pairs + 1 times.
+
+  recomputation: count what `remat` computes again too, as hardware does. By default it is left out,
+  as model FLOP utilisation does.
   """
+  if not recomputation:
+    inner, rater = (dataclasses.replace(c, remat=False) for c in (inner, rater))
   forward = language_model_flops(inner, vocab_size, length)
-  updates = 3 * unroll_length * inner_rows * forward
-  backward = (9 * (unroll_length - 1) + 3) * inner_rows * forward
-  outer = 3 * outer_rows * forward
-  rating = 3 * unroll_length * inner_rows * rating_flops(rater, length, datapoints)
-  return updates + backward + outer + rating
+  update = 3 * forward + recomputed_flops(inner, length)
+  rating = 3 * rating_flops(rater, length, datapoints) + recomputed_flops(rater, length)
+  rating *= unroll_length * inner_rows
+  if estimator == "evolution":
+    evaluation = unroll_length * inner_rows * update + outer_rows * forward
+    return (2 * evolution_pairs + 1) * evaluation + rating
+  first, further = _way_back(inner, vocab_size, length, estimator, residuals)
+  steps = unroll_length * update + first + (unroll_length - 1) * further
+  return inner_rows * steps + outer_rows * update + rating
+
+
+def _way_back(
+  c: ModelConfig, vocab_size: int, length: int, estimator: Estimator, residuals: Residuals
+) -> tuple[int, int]:
+  """FLOPs a row of going back through the first update of a window and through a further one."""
+  forward, again = language_model_flops(c, vocab_size, length), recomputed_flops(c, length)
+  attention = 4 * length**2 * c.width * c.layers
+  if estimator == "first_order":
+    return 3 * forward, 3 * forward
+  if estimator == "mixed" and residuals == "recompute":
+    return 3 * forward, 9 * forward + 3 * again
+  # The linear map of a gradient, without the gradient; under remat with what its blocks need again.
+  linear = 6 * forward
+  if c.remat:
+    linear += 4 * again + attention + _last_products(c, length)
+  if estimator == "mixed":
+    return 2 * forward + again, linear
+  weights = forward - attention
+  return 3 * forward + again, 3 * forward + again - weights + linear
+
+
+def _last_products(c: ModelConfig, length: int) -> int:
+  return 2 * length * c.mlp_width * c.width * c.layers

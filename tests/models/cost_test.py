@@ -4,10 +4,11 @@ import dataclasses
 import math
 
 import jax
+import jax.numpy as jnp
 import pytest
 from problems import pack, stacked
 
-from datarater.config import ModelConfig, OptimizerConfig
+from datarater.config import MetaConfig, ModelConfig, OptimizerConfig
 from datarater.errors import InputError
 from datarater.meta import estimators
 from datarater.models import cost, language_model, rater
@@ -79,31 +80,98 @@ def test_a_training_step_costs_three_forward_passes():
   assert traced == ROWS * cost.training_flops(SMALL, VOCAB, LENGTH)
 
 
-@pytest.mark.parametrize("datapoint", ["sequence", "document"])
-@pytest.mark.parametrize("T", [1, 2, 4])
-def test_a_meta_step_costs_what_is_said(T, datapoint):
-  optimizer = make_optimizer(OptimizerConfig(name="adamw"))
-  problem = estimators.Problem(
-    rate=rater.rate_fn(SMALL, VOCAB, datapoint),
-    losses=language_model.losses_fn(SMALL, VOCAB, datapoint),
-    outer_loss=language_model.mean_loss_fn(language_model.token_nll_fn(SMALL, VOCAB)),
+def problem_of(config, datapoint, optimizer):
+  return estimators.Problem(
+    rate=rater.rate_fn(config, VOCAB, datapoint),
+    losses=language_model.losses_fn(config, VOCAB, datapoint),
+    outer_loss=language_model.mean_loss_fn(language_model.token_nll_fn(config, VOCAB)),
     optimizer=optimizer,
     datapoint=datapoint,
   )
+
+
+@pytest.mark.parametrize(
+  ("estimator", "T", "datapoint", "remat"),
+  [
+    *(("mixed", T, datapoint, False) for T in (1, 2, 4) for datapoint in ("sequence", "document")),
+    *(("mixed", T, "document", True) for T in (1, 3)),
+    *(
+      (name, T, "sequence", remat)
+      for name in ("reverse", "first_order", "evolution")
+      for T in (1, 3)
+      for remat in (False, True)
+    ),
+  ],
+)
+def test_a_meta_step_costs_what_is_said(estimator, T, datapoint, remat):
+  config, pairs = dataclasses.replace(SMALL, remat=remat), 2
+  optimizer = make_optimizer(OptimizerConfig(name="adamw"))
+  estimate = estimators.make_estimator(
+    MetaConfig(estimator=estimator, evolution_pairs=pairs),
+    problem_of(config, datapoint, optimizer),
+  )
   eta, theta = parameters(rater.init_rater), parameters(language_model.init_language_model)
   opt_state = jax.eval_shape(optimizer.init, theta)
-  traced = traced_flops(
-    estimators.mixed(problem), eta, theta, opt_state, stacked([BATCH] * T), BATCH
-  )
-  formula = cost.meta_step_flops(
-    SMALL,
-    SMALL,
-    VOCAB,
-    LENGTH,
-    unroll_length=T,
-    inner_rows=ROWS,
-    outer_rows=ROWS,
-    datapoints=SEGMENTS if datapoint == "document" else 1,
-  )
+  key = jax.random.key(0)
+  traced = traced_flops(estimate, eta, theta, opt_state, stacked([BATCH] * T), BATCH, key)
+
+  def formula(recomputation):
+    return cost.meta_step_flops(
+      config,
+      config,
+      VOCAB,
+      LENGTH,
+      unroll_length=T,
+      inner_rows=ROWS,
+      outer_rows=ROWS,
+      datapoints=SEGMENTS if datapoint == "document" else 1,
+      estimator=estimator,
+      evolution_pairs=pairs,
+      recomputation=recomputation,
+    )
+
   # Apart from the rater's pooling, of which no pass needs the derivative by the mask.
-  assert traced == pytest.approx(formula, rel=5e-4)
+  assert traced == pytest.approx(formula(True), rel=5e-4)
+  assert (formula(False) == formula(True)) == (not remat)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_residuals_that_are_kept_save_what_is_said(remat):
+  """The linear maps of a gradient and of the losses, without the passes that they are taken of."""
+  config = dataclasses.replace(SMALL, remat=remat)
+  losses = language_model.losses_fn(config, VOCAB, "sequence")
+  theta = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), parameters(language_model.init_language_model)
+  )
+
+  def linear_flops(function):
+    shape = jax.ShapeDtypeStruct
+    like = jax.tree.map(lambda x: shape(x.shape, x.dtype), theta)
+    return traced_flops(jax.linearize(function, theta)[1], like)
+
+  gradient = jax.grad(lambda theta: jnp.sum(losses(theta, BATCH)))
+  further = linear_flops(gradient)
+  first = linear_flops(lambda theta: losses(theta, BATCH))
+
+  def formula(T, residuals):
+    return cost.meta_step_flops(
+      config,
+      SMALL,
+      VOCAB,
+      LENGTH,
+      unroll_length=T,
+      inner_rows=ROWS,
+      outer_rows=ROWS,
+      residuals=residuals,
+      recomputation=True,
+    )
+
+  update = ROWS * (
+    cost.training_flops(config, VOCAB, LENGTH) + cost.recomputed_flops(config, LENGTH)
+  )
+  rating = 3 * ROWS * cost.rating_flops(SMALL, LENGTH)
+  assert formula(1, "keep") == pytest.approx(2 * update + first + rating, rel=5e-4)
+  assert formula(2, "keep") - formula(1, "keep") == pytest.approx(
+    update + further + rating, rel=5e-4
+  )
+  assert formula(2, "keep") < formula(2, "recompute")
