@@ -162,6 +162,36 @@ def test_mean_loss_is_over_all_predicted_tokens(theta):
   assert mean_loss(theta, pack([[], []])) == 0
 
 
+def test_error_rate_is_the_share_of_tokens_that_are_not_the_likeliest(theta):
+  error_rate = jax.jit(language_model.error_rate_fn(MODEL, VOCAB))
+  tokens = np.tile(BATCH.tokens_BxL, (VOCAB, 1, 1))
+  losses = np.full((VOCAB, *BATCH.tokens_BxL.shape), np.inf)
+  for row, position in np.argwhere(BATCH.loss_mask_BxL):  # each token tried in each place
+    tried = tokens.copy()
+    tried[:, row, position] = np.arange(VOCAB)
+    for token in range(VOCAB):
+      batch = dataclasses.replace(BATCH, tokens_BxL=tried[token])
+      losses[token, row, position] = token_nll(theta, batch)[row, position]
+  likeliest = np.where(BATCH.loss_mask_BxL, losses.argmin(axis=0), BATCH.tokens_BxL)
+  wrong = likeliest != BATCH.tokens_BxL
+  np.testing.assert_allclose(error_rate(theta, BATCH), wrong.sum() / 7, rtol=1e-6)
+  # Right once, and wrong elsewhere.
+  row, position = np.argwhere(BATCH.loss_mask_BxL)[-1]
+  tokens = BATCH.tokens_BxL.copy()
+  tokens[row, position] = likeliest[row, position]
+  wrong[row, position] = False
+  corrected = dataclasses.replace(BATCH, tokens_BxL=tokens)
+  np.testing.assert_allclose(error_rate(theta, corrected), wrong.sum() / 7, rtol=1e-6)
+  assert wrong.any()
+
+
+def test_error_rate_of_nothing_is_zero_and_of_a_diverged_model_nan(theta):
+  error_rate = language_model.error_rate_fn(MODEL, VOCAB)
+  assert error_rate(theta, BATCH).dtype == jnp.float32
+  assert error_rate(theta, pack([[], []])) == 0
+  assert np.isnan(error_rate(jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), theta), BATCH))
+
+
 def test_predicted_tokens():
   np.testing.assert_array_equal(predicted_tokens(BATCH, "sequence"), [[6], [1], [0]])
   by_document = [[4, 2, 0], [1, 0, 0], [0, 0, 0]]
