@@ -56,15 +56,19 @@ def datapoints_a_row(config: MetaTrainConfig) -> int:
 
 def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
   """FLOPs of one meta-step of the whole population."""
-  return config.meta.population * cost.meta_step_flops(
+  meta = config.meta
+  return meta.population * cost.meta_step_flops(
     config.inner,
     config.rater,
     vocab_size,
     config.data.length,
-    unroll_length=config.meta.unroll_length,
-    inner_rows=config.meta.inner_batch,
-    outer_rows=config.meta.outer_batch,
+    unroll_length=meta.unroll_length,
+    inner_rows=meta.inner_batch,
+    outer_rows=meta.outer_batch,
     datapoints=datapoints_a_row(config),
+    estimator=meta.estimator,
+    residuals=meta.residuals,
+    evolution_pairs=meta.evolution_pairs,
   )
 
 

@@ -7,7 +7,7 @@ from problems import MODEL, VOCAB, tiny_run
 
 from datarater.errors import InputError
 from datarater.meta.paper import paper_model
-from datarater.meta.workload import Assumptions, workload
+from datarater.meta.workload import Assumptions, meta_step_flops, workload
 from datarater.models import cost
 
 
@@ -27,6 +27,23 @@ def test_tasks_cost_what_their_parts_cost():
   sizes = ("50m", "150m", "400m", "1b")
   names = {f"lm_{size}{suffix}" for size in sizes for suffix in ("", "_filtered")}
   assert flops.keys() == {"meta_training", "rating", *names}
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [
+    {"estimator": "reverse"},
+    {"estimator": "first_order"},
+    {"estimator": "evolution", "evolution_pairs": 3},
+    {"residuals": "keep"},
+  ],
+)
+def test_the_estimator_decides_what_a_meta_step_costs(settings):
+  config = dataclasses.replace(tiny_run(), meta=dataclasses.replace(tiny_run().meta, **settings))
+  step = cost.meta_step_flops(
+    MODEL, MODEL, VOCAB, 32, unroll_length=2, inner_rows=4, outer_rows=4, datapoints=2, **settings
+  )
+  assert meta_step_flops(config, VOCAB) == 2 * step != meta_step_flops(tiny_run(), VOCAB)
 
 
 def test_more_documents_a_row_cost_more_to_rate():
