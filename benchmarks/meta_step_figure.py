@@ -1,0 +1,125 @@
+"""The figure of the benchmark of the meta-step: time and memory over T, a row a model."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from meta_step_runs import AUTOGRAD, JAX_GRAD, MIXED, PLAIN, TORCHOPT
+
+from datarater.report import style
+
+RECOMPUTE, KEEP = MIXED
+COLOURS = {
+  RECOMPUTE: style.PALETTE["rater"],
+  KEEP: style.OTHER_ARMS[0],
+  JAX_GRAD: style.PALETTE["random"],
+  AUTOGRAD: style.PALETTE["target"],
+  TORCHOPT: style.OTHER_ARMS[2],
+}
+LIMITS = {False: 2.4, True: 3.0}
+"""Of the time over plain steps at T = 2, by remat."""
+TITLES = {False: "Time over plain steps, no remat", True: "Time over plain steps, blocks remat"}
+MB = 1e6
+WIDTH, HEIGHT = 1180, 360
+
+Row = dict[str, Any]
+
+
+def draw(result: dict[str, Any]) -> Figure:
+  """From the JSON of a run: two panels of time and one of memory for each model."""
+  models = list(result["models"])
+  with matplotlib.rc_context(style.STYLE):
+    figure, axes = style.panels((WIDTH, HEIGHT * max(1, len(models))), max(1, len(models)), 3)
+    for model, row in zip(models, zip(*[iter(axes)] * 3, strict=True), strict=False):
+      runs = [run for run in result["runs"] if run["model"] == model]
+      unrolls = sorted({run["unroll_length"] for run in runs})
+      for remat, panel in zip((False, True), row, strict=False):
+        _time(panel, runs, unrolls, remat)
+        panel.set_title(f"{model}: {TITLES[remat].lower()}")
+      _memory(row[2], runs, unrolls)
+      row[2].set_title(f"{model}: memory, MB (dashed: no remat)")
+  return figure
+
+
+def _time(axes: Axes, runs: list[Row], unrolls: list[int], remat: bool) -> None:
+  """Ratios of ours and jax.grad; PyTorch's over our own plain steps."""
+  plain = {T: _value(runs, T, PLAIN, remat, "seconds") for T in unrolls}
+  seen, ends = [np.array([0.0, LIMITS[remat] + 0.2])], []
+  for variant, colour in COLOURS.items():
+    seconds = _line(runs, unrolls, variant, remat, "seconds")
+    ratios = seconds / np.array([T * plain[T] for T in unrolls])
+    if np.isnan(ratios).all():
+      continue
+    axes.plot(_places(unrolls), ratios, color=colour, marker="o", markersize=5)
+    seen.append(ratios)
+    ends.append((variant, _last(ratios), colour))
+    predicted = _line(runs, unrolls, variant, remat, "predicted_ratio")
+    if not np.isnan(predicted).all():
+      axes.plot(_places(unrolls), predicted, color=colour, linewidth=1.2, linestyle=":")
+      seen.append(predicted)
+  if 2 in unrolls:
+    at = unrolls.index(2)
+    axes.hlines(LIMITS[remat], at - 0.3, at + 0.3, color=style.PALETTE["ink"], linewidth=1.5)
+    axes.annotate(
+      f"target {LIMITS[remat]}",
+      (at + 0.3, LIMITS[remat]),
+      (4, 0),
+      textcoords="offset points",
+      va="center",
+      size=10.5,
+    )
+  _finish(axes, unrolls)
+  style.fit_height(axes, seen)
+  axes.set_ylim(bottom=0)
+  style.end_labels(axes, ends)
+
+
+def _memory(axes: Axes, runs: list[Row], unrolls: list[int]) -> None:
+  """Temporaries of ours and jax.grad; growth of a process for PyTorch, and an eighth of it."""
+  axes.set_yscale("log")
+  seen, ends = [], []
+  for variant, colour in COLOURS.items():
+    for remat in (True, False):
+      torch = variant in (AUTOGRAD, TORCHOPT)
+      values = _line(runs, unrolls, variant, remat, "memory" if torch else "temporaries") / MB
+      if np.isnan(values).all():
+        continue
+      dashes = "-" if remat else (0, (4, 2))
+      axes.plot(_places(unrolls), values, color=colour, linestyle=dashes, marker="o", markersize=5)
+      seen.append(values)
+      ends.append((variant, _last(values), colour))
+  peers = [_line(runs, unrolls, name, False, "memory") for name in (AUTOGRAD, TORCHOPT)]
+  peer = np.fmin(*peers) / MB
+  if not np.isnan(peer).all():
+    axes.plot(_places(unrolls), peer / 8, color=style.PALETTE["ink"], linewidth=1.2, linestyle=":")
+    seen.append(peer / 8)
+    ends.append(("target: ⅛ of PyTorch", _last(peer / 8), style.PALETTE["ink"]))
+  _finish(axes, unrolls)
+  style.fit_height(axes, seen, log=True)
+  style.end_labels(axes, ends)
+
+
+def _finish(axes: Axes, unrolls: list[int]) -> None:
+  axes.set_xticks(_places(unrolls), [str(T) for T in unrolls])
+  axes.set_xlim(-0.4, len(unrolls) - 0.8)
+  axes.set_xlabel("T, inner steps   (dotted: predicted)")
+
+
+def _places(unrolls: list[int]) -> list[int]:
+  return list(range(len(unrolls)))
+
+
+def _value(runs: list[Row], T: int, variant: str, remat: bool, field: str) -> float:
+  wanted = (T, variant, remat)
+  found = (r[field] for r in runs if (r["unroll_length"], r["variant"], r["remat"]) == wanted)
+  return style.number(next(found, None))
+
+
+def _line(runs: list[Row], unrolls: list[int], variant: str, remat: bool, field: str) -> np.ndarray:
+  return np.array([_value(runs, T, variant, remat, field) for T in unrolls])
+
+
+def _last(values: np.ndarray) -> float:
+  return float(values[np.isfinite(values)][-1])
