@@ -22,8 +22,6 @@ Gradients are compared on the way. Writes benchmarks/results/meta_step.json and 
 
 import argparse
 import dataclasses
-import os
-import platform
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -41,6 +39,7 @@ from meta_step_targets import targets
 from tqdm import tqdm
 
 from datarater.config import ModelConfig
+from datarater.evaluation.results import environment
 from datarater.models.cost import language_model_parameters
 from datarater.models.presets import preset
 from datarater.report.style import save_png
@@ -49,7 +48,8 @@ from datarater.runtime.atomic import write_json
 RESULT = Path(__file__).parent / "results" / "meta_step.json"
 SMALL = Case("1.6m", ModelConfig(width=128, layers=8, heads=4, mlp_width=512))
 CPU_CASES = (SMALL, Case("10m", preset("10m"), rows=4, reverse_until=2))
-PACKAGES = ("datarater", "jax", "jaxlib", "flax", "optax", "torch", "TorchOpt")
+PACKAGES = ("jaxlib", "torch", "TorchOpt")
+"""Whose versions count as well."""
 
 
 def main() -> None:
@@ -91,6 +91,7 @@ def _cases(a: argparse.Namespace, cases: Sequence[Case]) -> list[Case]:
 
 def _measure(a: argparse.Namespace, cases: Sequence[Case], device: Any) -> dict[str, Any]:
   """Everything, as it goes to the file."""
+  here = environment()
   peers, notes = _peers(device)
   runs: list[Run] = []
   about: dict[str, Any] = {}
@@ -119,9 +120,8 @@ def _measure(a: argparse.Namespace, cases: Sequence[Case], device: Any) -> dict[
           held += utilisation_targets(case.name, used)
   return {
     "preset": a.preset,
-    "device": device.device_kind,
-    "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
-    "versions": {name: _version(name) for name in PACKAGES},
+    "device": here["device"],
+    "versions": here["versions"] | {name: _version(name) for name in PACKAGES},
     "models": about,
     "runs": [_row(run, Runs(runs, run.model)) for run in runs],
     "targets": held,

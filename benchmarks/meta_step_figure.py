@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from meta_step_runs import AUTOGRAD, JAX_GRAD, MIXED, PLAIN, TORCHOPT
 
 from datarater.report import style
@@ -20,11 +21,13 @@ COLOURS = {
 }
 LIMITS = {False: 2.4, True: 3.0}
 """Of the time over plain steps at T = 2, by remat."""
-TITLES = {False: "Time over plain steps, no remat", True: "Time over plain steps, blocks remat"}
+TITLES = {False: "time over T plain steps, no remat", True: "the same, blocks rematerialised"}
 MB = 1e6
-WIDTH, HEIGHT = 1180, 360
+WIDTH, HEIGHT = 1440, 380
 
 Row = dict[str, Any]
+End = tuple[str, float, str]
+"""The end of a line: its label, height and colour."""
 
 
 def draw(result: dict[str, Any]) -> Figure:
@@ -36,14 +39,15 @@ def draw(result: dict[str, Any]) -> Figure:
       runs = [run for run in result["runs"] if run["model"] == model]
       unrolls = sorted({run["unroll_length"] for run in runs})
       for remat, panel in zip((False, True), row, strict=False):
-        _time(panel, runs, unrolls, remat)
-        panel.set_title(f"{model}: {TITLES[remat].lower()}")
-      _memory(row[2], runs, unrolls)
+        ends = _time(panel, runs, unrolls, remat)
+        style.end_labels(panel, ends, len(models))
+        panel.set_title(f"{model}: {TITLES[remat]}")
+      style.end_labels(row[2], _memory(row[2], runs, unrolls), len(models))
       row[2].set_title(f"{model}: memory, MB (dashed: no remat)")
   return figure
 
 
-def _time(axes: Axes, runs: list[Row], unrolls: list[int], remat: bool) -> None:
+def _time(axes: Axes, runs: list[Row], unrolls: list[int], remat: bool) -> list[End]:
   """Ratios of ours and jax.grad; PyTorch's over our own plain steps."""
   plain = {T: _value(runs, T, PLAIN, remat, "seconds") for T in unrolls}
   seen, ends = [np.array([0.0, LIMITS[remat] + 0.2])], []
@@ -64,19 +68,20 @@ def _time(axes: Axes, runs: list[Row], unrolls: list[int], remat: bool) -> None:
     axes.hlines(LIMITS[remat], at - 0.3, at + 0.3, color=style.PALETTE["ink"], linewidth=1.5)
     axes.annotate(
       f"target {LIMITS[remat]}",
-      (at + 0.3, LIMITS[remat]),
-      (4, 0),
+      (at, LIMITS[remat]),
+      (0, 4),
       textcoords="offset points",
-      va="center",
+      ha="center",
       size=10.5,
+      bbox={"facecolor": style.PALETTE["paper"], "edgecolor": "none", "pad": 1.0},
     )
-  _finish(axes, unrolls)
+  _finish(axes, unrolls, "T, inner steps (dotted: predicted by operations)")
   style.fit_height(axes, seen)
   axes.set_ylim(bottom=0)
-  style.end_labels(axes, ends)
+  return ends
 
 
-def _memory(axes: Axes, runs: list[Row], unrolls: list[int]) -> None:
+def _memory(axes: Axes, runs: list[Row], unrolls: list[int]) -> list[End]:
   """Temporaries of ours and jax.grad; growth of a process for PyTorch, and an eighth of it."""
   axes.set_yscale("log")
   seen, ends = [], []
@@ -89,22 +94,25 @@ def _memory(axes: Axes, runs: list[Row], unrolls: list[int]) -> None:
       dashes = "-" if remat else (0, (4, 2))
       axes.plot(_places(unrolls), values, color=colour, linestyle=dashes, marker="o", markersize=5)
       seen.append(values)
-      ends.append((variant, _last(values), colour))
+      ends.append((variant if remat or torch else f"{variant}, no remat", _last(values), colour))
   peers = [_line(runs, unrolls, name, False, "memory") for name in (AUTOGRAD, TORCHOPT)]
   peer = np.fmin(*peers) / MB
   if not np.isnan(peer).all():
     axes.plot(_places(unrolls), peer / 8, color=style.PALETTE["ink"], linewidth=1.2, linestyle=":")
     seen.append(peer / 8)
     ends.append(("target: ⅛ of PyTorch", _last(peer / 8), style.PALETTE["ink"]))
-  _finish(axes, unrolls)
+  _finish(axes, unrolls, "T, inner steps")
   style.fit_height(axes, seen, log=True)
-  style.end_labels(axes, ends)
+  axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  axes.yaxis.set_minor_locator(NullLocator())
+  axes.yaxis.set_major_formatter(FuncFormatter(lambda mb, _: f"{mb:,.0f}"))
+  return ends
 
 
-def _finish(axes: Axes, unrolls: list[int]) -> None:
+def _finish(axes: Axes, unrolls: list[int], label: str) -> None:
   axes.set_xticks(_places(unrolls), [str(T) for T in unrolls])
-  axes.set_xlim(-0.4, len(unrolls) - 0.8)
-  axes.set_xlabel("T, inner steps   (dotted: predicted)")
+  axes.set_xlim(-0.35, len(unrolls) - 0.85)
+  axes.set_xlabel(label)
 
 
 def _places(unrolls: list[int]) -> list[int]:

@@ -213,9 +213,12 @@ def fit_height(axes: Axes, seen: Sequence[Array], log: bool = False) -> None:
   axes.yaxis.set_major_locator(MaxNLocator(6, min_n_ticks=3, steps=TICKS))
 
 
-def end_labels(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
-  """Names lines at the right edge, in their colour, moved apart until none overlaps."""
-  height = axes.get_figure(root=True).get_size_inches()[1] * 72 - 75  # type: ignore[union-attr]
+def end_labels(axes: Axes, ends: Sequence[tuple[str, float, str]], rows: int = 1) -> None:
+  """Names lines at the right edge, in their colour, moved apart until none overlaps.
+
+  rows: of panels in the figure, all of one height.
+  """
+  height = axes.get_figure(root=True).get_size_inches()[1] * 72 / rows - 75  # type: ignore[union-attr]
   scale: Callable[[Any], Any] = np.log if axes.get_yscale() == "log" else np.asarray
   low, high = (float(scale(limit)) for limit in axes.get_ylim())
   ends = sorted(ends, key=lambda end: end[1])
