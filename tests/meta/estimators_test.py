@@ -156,6 +156,42 @@ def test_mixed_equals_reverse_and_finite_differences(optimizer, T, datapoint, re
     np.testing.assert_allclose(slope, (above - below) / (2 * h), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("datapoint", ["sequence", "document"])
+def test_first_order_is_exact_for_one_step(datapoint):
+  case = make_case(optax.flatten(inner_optimizer("adamw")), 1, datapoint)
+  (first_order, window), (mixed, mixed_window) = case.compiled("first_order", "mixed")(case.eta)
+  assert tree_distance(first_order, mixed) < 1e-12
+  assert tree_distance(window.theta, mixed_window.theta) < 1e-12
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("T", [2, 4])
+def test_first_order_is_reverse_with_the_inner_gradient_constant_in_theta(T):
+  case = make_case(optax.flatten(inner_optimizer("adamw")), T, "document")
+  problem, (theta, opt_state, inner, outer) = case.problem, case.rest
+
+  def outer_loss(eta, theta, opt_state):
+    for t in range(T):
+      batch = jax.tree.map(lambda x: x[t], inner)  # noqa: B023 (called at once)
+      weights = batch_weights(problem.rate(eta, batch), batch, "document")
+
+      def loss(theta, batch=batch, weights=weights):
+        return jnp.sum(weights * problem.losses(theta, batch))
+
+      gradient = jax.grad(loss)(jax.lax.stop_gradient(theta))
+      updates, opt_state = problem.optimizer.update(gradient, opt_state, theta)
+      theta = optax.apply_updates(theta, updates)
+    return problem.outer_loss(theta, outer)
+
+  run = jax.jit(jax.value_and_grad(outer_loss), compiler_options=QUICK)
+  loss, by_hand = run(case.eta, theta, opt_state)
+  (first_order, window), (mixed, _) = case.compiled("first_order", "mixed")(case.eta)
+  assert tree_distance(first_order, by_hand) < 1e-9
+  np.testing.assert_allclose(window.outer_loss, loss, rtol=1e-9)
+  assert tree_distance(first_order, mixed) > 0.01  # the Hessians matter here
+
+
 def test_mixed_equals_reverse_in_float32():
   case = make_case(inner_optimizer("adamw"), 2, "document", remat=True, dtype="float32")
   (mixed, _), (reverse, _) = case.compiled("mixed", "reverse")(case.eta)
