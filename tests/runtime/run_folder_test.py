@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from datarater.config import MetaTrainConfig
+from datarater.config import MeshConfig, MetaTrainConfig
 from datarater.config_io import to_json
 from datarater.errors import InputError
 from datarater.runtime.run_folder import CONFIG, run_folder
@@ -57,6 +57,24 @@ def test_more_steps_extend_and_fewer_are_refused(tmp_path):
   with pytest.raises(InputError, match=r"\(seed: 0 -> 1\)"):
     enter(tmp_path, other)
   assert json.loads((tmp_path / CONFIG).read_text())["meta"]["steps"] == 20
+
+
+def test_a_free_field_may_be_anything(tmp_path):
+  def with_mesh(config, data):
+    return dataclasses.replace(config, mesh=MeshConfig(data=data))
+
+  enter(tmp_path, with_mesh(GIVEN, 8))
+  for data in (2, 4):
+    with run_folder(tmp_path, with_mesh(GIVEN, data), free=("mesh",)) as folder:
+      assert json.loads((folder / CONFIG).read_text())["mesh"]["data"] == data
+  with pytest.raises(InputError, match=r"mesh\.data: 4 -> 1"):
+    enter(tmp_path, GIVEN)
+  other = dataclasses.replace(with_mesh(GIVEN, 2), seed=1)
+  with (
+    pytest.raises(InputError, match=r"seed: 0 -> 1"),
+    run_folder(tmp_path, other, free=("mesh",)),
+  ):
+    pass
 
 
 def test_a_broken_config_is_named(tmp_path):
