@@ -3,9 +3,10 @@
     datarater plan configs/paper_c4_noclean.py
     datarater meta-train configs/paper_c4_noclean.py --run-dir runs/paper_c4_noclean
 
-We have not run it. For 64 devices of 80 GB (mesh: member 8, data 8); memory and days by the plan
-are in `docs/paper-scale.md`. By the paper (Calian et al. 2025) expect a best discard fraction of
-50%, and for the 50M final model a validation loss of 2.69 nats a token in place of 2.93.
+We have not run it. For 64 devices of 80 GB (mesh: member 8, data 8); by the plan about four hours
+of H100s at 40% of their peak (`docs/paper-scale.md`). By the paper (Calian et al. 2025) expect a
+best discard fraction of 50%, and for the 50M final model a validation loss of 2.69 nats a token in
+place of 2.93.
 
 The settings are in `datarater/meta/paper.py`. Open in the paper and chosen by us: the lifetime
 (2,000 meta-steps), the meta learning rate (1e-4), the inner optimiser (Adam, 1e-3), the tokenizer
