@@ -35,7 +35,7 @@ class Block(nn.Module):
   config: ModelConfig
 
   @nn.compact
-  def __call__(self, x_NxW: jax.Array, positions_BxL: jax.Array, mask_BxLxL: jax.Array):
+  def __call__(self, x_NxW: jax.Array, positions_BxL: jax.Array, seen: attention.Visibility):
     c = self.config
     shape = (*positions_BxL.shape, c.heads, c.width // c.heads)
 
@@ -48,7 +48,7 @@ class Block(nn.Module):
     h = RMSNorm(name="attention_norm")(x_NxW)
     q, k, v = (dense(name, c.width)(h).reshape(shape) for name in ("query", "key", "value"))
     q, k = attention.rotary(q, positions_BxL), attention.rotary(k, positions_BxL)
-    mixed = attention.attend(q, k, v, mask_BxLxL, c.attention).reshape(x_NxW.shape)
+    mixed = attention.attend(q, k, v, seen).reshape(x_NxW.shape)
     x_NxW = x_NxW + dense("attention_out", c.width, residual_scale)(mixed)
     h = nn.gelu(dense("mlp_in", c.mlp_width)(RMSNorm(name="mlp_norm")(x_NxW)))
     return x_NxW + dense("mlp_out", c.width, residual_scale)(h), None
@@ -77,10 +77,10 @@ class Transformer(nn.Module):
 
   def __call__(self, batch: Batch) -> jax.Array:
     rows, length = batch.tokens_BxL.shape
-    mask_BxLxL = attention.attention_mask(batch.segment_ids_BxL, self.causal)
+    seen = attention.visibility(batch.segment_ids_BxL, self.causal, self.config.attention)
     x = gathered(self.embedding.astype(self.config.dtype))[batch.tokens_BxL.reshape(-1)]
     x = x * self.config.width**0.5
-    x, _ = self.blocks(x, batch.positions_BxL, mask_BxLxL)
+    x, _ = self.blocks(x, batch.positions_BxL, seen)
     return self.final_norm(x).reshape(rows, length, self.config.width)
 
   def decode(self, features_BxLxW: jax.Array) -> jax.Array:

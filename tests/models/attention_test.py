@@ -19,9 +19,10 @@ def test_attend_is_masked_softmax_attention(one_kernel, monkeypatch):
   monkeypatch.setattr(attention, "ONE_KERNEL", one_kernel)
   q, k, v = (random((ROWS, LENGTH, HEADS, FEATURES), seed) for seed in range(3))
   ids = jnp.array([[1, 1, 1, 2, 2, 0, 0], [1, 1, 1, 1, 1, 1, 1]])
+  seen = attention.visibility(ids, causal=True)
   mask = attention.attention_mask(ids, causal=True)
   expected = jax.nn.dot_product_attention(q, k, v, mask=mask[:, None], implementation="xla")
-  np.testing.assert_allclose(attention.attend(q, k, v, mask), expected, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(attention.attend(q, k, v, seen), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_masks():
@@ -46,9 +47,9 @@ def test_rotary_products_depend_on_the_distance_alone():
 
 def test_softmax_is_float32_for_bfloat16_inputs():
   q, k, v = (random((1, 4, 1, 8), seed).astype(jnp.bfloat16) for seed in range(3))
-  mask = jnp.ones((1, 4, 4), bool)
-  text = str(jax.make_jaxpr(attention.attend)(q, k, v, mask))
+  seen = attention.visibility(jnp.ones((1, 4), jnp.int32), causal=False)
+  text = str(jax.make_jaxpr(attention.attend)(q, k, v, seen))
   exponentials = [line for line in text.splitlines() if "= exp " in line]
   assert exponentials
   assert all("f32[" in line for line in exponentials)
-  assert attention.attend(q, k, v, mask).dtype == jnp.bfloat16
+  assert attention.attend(q, k, v, seen).dtype == jnp.bfloat16
