@@ -49,7 +49,7 @@ def test_peaks(kind, peak):
   assert peak_flops(kind) == peak
 
 
-@pytest.mark.parametrize(("budget", "rows"), [(100, 8), (40, 2), (24, 1), (19, 0)])
+@pytest.mark.parametrize(("budget", "rows"), [(100, 8), (45, 2), (24, 1), (19, 0)])
 def test_rows_that_fit(budget, rows):
   # 12 + 10 rows bytes: 22, 32, 52, 92
   assert rows_that_fit((1, 22.0), (2, 32.0), budget, 8) == rows

@@ -12,7 +12,9 @@ from meta_step_problem import Case, Start, make_start, meta_gradient, state_byte
 from meta_step_runs import DEFAULT, JAX_GRAD, MIXED, PEERS, REVERSE
 from problems import MODEL, QUICK, tree_distance
 
+from datarater.config import OptimizerConfig
 from datarater.models.cost import language_model_parameters
+from datarater.training.optimizers import make_optimizer
 
 CASE = Case("tiny", MODEL, rows=2, length=16, unrolls=(1, 2))
 
@@ -53,6 +55,27 @@ def test_pytorch_solves_it_too(peer):
   assert tree_distance(TorchMetaGradient(CASE, start(), peer, 2).run(2), ours) < 1e-4
 
 
+@pytest.mark.parametrize("peer", PEERS)
+def test_pytorchs_optimisers_are_ours(peer):
+  torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+  pytest.importorskip("torchopt", reason="PyTorch is an extra")
+  from meta_step_torch import OPTIMIZERS
+
+  config = OptimizerConfig(name="adam", learning_rate=0.1, eps=0.01, eps_root=0.1)
+  theta, grads, mu, nu = np.abs(np.random.default_rng(0).normal(size=(4, 5))).astype(np.float32)
+  optimizer = make_optimizer(config)
+  adam, *others = optimizer.init(theta)
+  state = (adam._replace(mu=mu, nu=nu, count=np.int32(3)), *others)
+  expected = theta + optimizer.update(grads, state, theta)[0]
+
+  def tensor(x):
+    return (torch.from_numpy(x).requires_grad_(),)
+
+  theirs, start = OPTIMIZERS[peer](config, tensor(mu), tensor(nu), 3), tensor(theta)
+  moved = theirs.step((start[0] * torch.from_numpy(grads)).sum(), start)
+  np.testing.assert_allclose(moved[0].detach().numpy(), expected, rtol=1e-6)
+
+
 def test_start_is_in_mid_training_and_reproducible():
   assert all(int(s.count) == 3 for s in start().opt_state if hasattr(s, "count"))
   np.testing.assert_array_equal(
@@ -62,12 +85,12 @@ def test_start_is_in_mid_training_and_reproducible():
 
 @pytest.mark.parametrize("vocab_size", [257, 31])
 def test_rows_are_full(vocab_size):
-  case = Case("tiny", MODEL, vocab_size, rows=2, length=16, unrolls=(3,))
+  case = Case("tiny", MODEL, vocab_size, rows=16, length=512, unrolls=(8,))
   batch = make_start(case, 0).inner_TxB
-  assert batch.tokens_BxL.shape == (3, 2, 16)
+  assert batch.tokens_BxL.shape == (8, 16, 512)
   assert (batch.segment_ids_BxL == 1).all()
   assert batch.tokens_BxL.max() < vocab_size
-  assert len({row.tobytes() for row in batch.tokens_BxL.reshape(6, 16)}) == 6
+  assert len({row.tobytes() for row in batch.tokens_BxL.reshape(-1, 512)}) == 8 * 16
 
 
 def test_state_is_parameters_two_moments_and_a_gradient():

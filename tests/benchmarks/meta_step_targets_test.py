@@ -13,6 +13,7 @@ def run(T, variant, remat, rounds, temporaries=None, memory=None, difference=Non
 
 
 RUNS = [
+  run(1, DEFAULT, False, (2.0,), 500),
   run(2, PLAIN, False, (1.1, 1.0)),
   run(2, PLAIN, True, (1.25, 1.5)),
   run(2, DEFAULT, False, (5.0, 4.8), 1000),
@@ -23,7 +24,7 @@ RUNS = [
   run(2, AUTOGRAD, False, (5.0,), memory=1100, difference=1e-6),
   run(2, TORCHOPT, False, (5.5,), memory=1000, difference=2e-4),
   run(4, DEFAULT, False, (10.0,), 1020),
-  run(4, DEFAULT, True, (12.0,), 120),
+  run(4, DEFAULT, True, (12.0,), 130),
   run(8, DEFAULT, False, (20.0,), 1100),
   run(8, DEFAULT, True, (24.0,), 160, memory=500),
   run(8, JAX_GRAD, False, (), 16000),
@@ -41,7 +42,7 @@ def test_the_fastest_round_counts_and_the_plain_step_has_the_same_remat():
 
 def test_growth_is_the_steepest_from_two_steps_on():
   assert FOUND.growth(DEFAULT, False) == 20  # 10 a step, then 20
-  assert FOUND.growth(DEFAULT, True) == 10
+  assert FOUND.growth(DEFAULT, True) == 15  # the other way round
   assert FOUND.growth(KEEP, False) is None
 
 
@@ -72,7 +73,7 @@ def test_targets(name, T, measured, met):
 def test_growth_target_is_over_the_state():
   name = "temporaries of a further step / (parameters + optimiser state + a gradient), "
   assert TABLE[name + "no remat", None]["measured"] == pytest.approx(1.0)
-  assert TABLE[name + "blocks rematerialised", None]["measured"] == pytest.approx(0.5)
+  assert TABLE[name + "blocks rematerialised", None]["measured"] == pytest.approx(0.75)
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
@@ -88,8 +89,9 @@ def test_figure_has_three_panels_a_model_and_draws_what_there_is():
 
   figure = draw({"models": {"m": {}}, "runs": [row(r) for r in RUNS]})
   time, remat, memory = figure.axes
-  ratio = next(line for line in time.lines if list(line.get_ydata())[:1] == [pytest.approx(2.4)])
+  ratio = next(line for line in time.lines if line.get_ydata()[1] == pytest.approx(2.4))
   assert ratio.get_color() == "#1261c4"
+  assert any(list(line.get_ydata()) == [3.5] * 4 for line in time.lines)  # the prediction
   assert memory.get_yscale() == "log"
   assert "target 2.4" in [text.get_text() for text in time.texts]
   assert "target 3.0" in [text.get_text() for text in remat.texts]
