@@ -30,11 +30,11 @@ from datarater.meta import placement, plan, trainer
 from datarater.runtime.sharding import make_mesh
 plan.start_virtual_devices(8)
 sys.path.insert(0, "tests")
-from problems import tiny_run  # starts jax
+from problems import QUICK, tiny_run  # starts jax
 
 def real(config):
   placed = placement.place(config, *trainer.build(config, 257), make_mesh(config.mesh))
-  state = placed.init()
+  state = placed.init.lower().compile(QUICK)()
   first = jax.devices()[0]
   def held(tree):
     shards = [s for x in jax.tree.leaves(tree) for s in x.addressable_shards]
