@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 
 BLOCK = 256
-"""Queries, and keys, in a block. Of 128 to 512, the least CPU time for a Hessian product at 2,048
-tokens; blocks of this size still skip nearly half of the pairs under a causal mask."""
+"""Most queries, and keys, in a block. On a CPU at 2,048 tokens a causal Hessian product takes a
+sixth less time than in blocks of 512, which skip less of the future."""
 MASKED = -1e30
 """Score of a pair that may not attend: finite, so that a row of padding gives no NaN."""
 NO_SEGMENT = -1
@@ -66,7 +66,7 @@ def attend_blockwise(
   sums are float32 or wider.
   """
   rows, length, heads, features = q_BxLxHxK.shape
-  block = min(block, length)
+  block = -(-length // -(-length // block))  # as few blocks, of one size
   padding = -length % block
 
   def blocks(x_BxLxHxK: jax.Array) -> jax.Array:

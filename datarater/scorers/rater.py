@@ -24,9 +24,10 @@ from datarater.data.documents import (
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
 from datarater.data_config import DataConfig, TokenizerConfig
 from datarater.errors import require
+from datarater.models.attention import for_inference
 from datarater.models.rater import rate_fn
 from datarater.runtime.artifact import RaterFiles, read_rater
-from datarater.types import Batch, PyTree
+from datarater.types import Batch, Datapoint, PyTree, RateFn
 
 IN_FLIGHT = 2
 """Batches that wait on each device, so that it never does."""
@@ -50,10 +51,6 @@ class Rater:
     changed = {key: value for key, value in changed.items() if value != default[key]}
     self.fingerprint = files.fingerprint + (f" {json.dumps(changed)}" if changed else "")
     self._eta = files.eta
-    c = files.config
-    model = dataclasses.replace(c.model, dtype=rating.dtype or c.model.dtype)
-    self._rate_documents = jax.jit(rate_fn(model, c.vocab_size, "document"))
-    self._rate_datapoints = jax.jit(rate_fn(model, c.vocab_size, c.datapoint))
 
   def __reduce__(self) -> tuple[Any, ...]:
     return load_rater, (self._folder, self._rating)
@@ -120,6 +117,20 @@ class Rater:
     rater to others must not take their GPUs' memory.
     """
     return [(device, jax.device_put(self._eta, device)) for device in jax.local_devices()]
+
+  @functools.cached_property
+  def _rate_documents(self) -> RateFn:
+    return self._compiled("document")
+
+  @functools.cached_property
+  def _rate_datapoints(self) -> RateFn:
+    return self._compiled(self.config.datapoint)
+
+  def _compiled(self, datapoint: Datapoint) -> RateFn:
+    """Made with the first rating: the choice of a fused kernel asks the devices, and takes them."""
+    c = self.config
+    model = dataclasses.replace(c.model, dtype=self._rating.dtype or c.model.dtype)
+    return jax.jit(rate_fn(for_inference(model), c.vocab_size, datapoint))
 
   @property
   def _in_flight(self) -> int:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from datarater.config import ModelConfig, OptimizerConfig, TrainConfig
 from datarater.errors import DivergedError
 from datarater.models import cost, language_model
+from datarater.models.attention import for_inference
 from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.metrics import MetricsLog, read_metrics
 from datarater.training.held_out import EvaluateFn, HeldOut, Loss, held_out_loss, make_evaluate
@@ -134,7 +135,8 @@ def _compiled(
     return TrainState(theta, optimizer.init(theta), jnp.zeros((), jnp.int32))
 
   train_step = make_train_step(language_model.mean_loss_fn(token_nll), optimizer)
-  return jax.jit(init), jax.jit(train_step, donate_argnums=0), make_evaluate(token_nll)
+  evaluate = make_evaluate(language_model.token_nll_fn(for_inference(model), vocab_size))
+  return jax.jit(init), jax.jit(train_step, donate_argnums=0), evaluate
 
 
 def load_language_model(config: TrainConfig, vocab_size: int, folder: Path) -> PyTree:
