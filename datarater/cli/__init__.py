@@ -40,6 +40,7 @@ def demo(run_dir: Path = Path("runs/demo"), quiet: bool = False) -> None:
   """
   from datarater import demo as story
 
+  _settle_in()
   story.demo(story.demo_config(), run_dir, progress=not quiet)
 
 
@@ -119,6 +120,7 @@ def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
     del config_file  # read before, as the default of `config`
     several = distributed or coordinator or processes > 0 or process_id >= 0
     with joined(coordinator, processes, process_id) if several else contextlib.nullcontext():
+      _settle_in()
       rater = trainer.meta_train(config, run_dir, progress=not quiet)
       if is_first():
         report = write_run_report(run_dir)
@@ -149,6 +151,7 @@ def _train_verb(default: TrainConfig) -> Callable[..., None]:
     from datarater.evaluation.arm import train_lm
 
     del config_file
+    _settle_in()
     result = train_lm(config, run_dir, progress=not quiet)
     if not quiet:
       print(f"{result['bits_per_byte']:.4f} bits per byte, {result['flops']:.3g} FLOPs")
@@ -235,6 +238,16 @@ def _default_config(arguments: Sequence[str], verb: str, cls: type) -> Any:
   if list(arguments[:1]) != [verb] or len(arguments) < 2 or arguments[1].startswith("-"):
     return cls()
   return load_config_file(arguments[1], cls)
+
+
+def _settle_in() -> None:
+  """What a process that trains, and nothing else, does for speed."""
+  import jax
+
+  from datarater.runtime.memory import keep_freed_memory
+
+  if jax.default_backend() == "cpu":
+    keep_freed_memory()
 
 
 def _print_json(values: Any) -> None:

@@ -21,7 +21,6 @@ import optax
 
 from datarater.config import MetaConfig
 from datarater.meta import mixed_mode, unroll
-from datarater.meta.mixed_mode import GradientFn
 from datarater.types import Batch, Datapoint, LossesFn, PyTree, RateFn, predicted_tokens
 
 OuterLossFn = Callable[[PyTree, Batch], jax.Array]
@@ -86,25 +85,27 @@ def _rate_all(problem: Problem, eta: PyTree, batches_TxB: Batch) -> jax.Array:
   return ratings.reshape(T, B, *ratings.shape[1:])
 
 
-def mixed(problem: Problem) -> MetaGradientFn:
-  """Cotangents of the ratings by mixed mode, then pushed through the rater once."""
-  return _by_ratings(
-    problem,
-    mixed_mode.mixed_gradient(problem.losses),
-    mixed_mode.first_step_gradient(problem.losses),
-  )
+def mixed(problem: Problem, keep: bool = False) -> MetaGradientFn:
+  """Cotangents of the ratings by mixed mode, then pushed through the rater once.
+
+  keep: the inner gradients' residuals, instead of computing them again in the backward pass.
+  """
+  later = mixed_mode.kept_gradient if keep else mixed_mode.mixed_gradient
+  first = mixed_mode.kept_first_step_gradient if keep else mixed_mode.first_step_gradient
+  losses = problem.losses
+  return _by_ratings(problem, unroll.InnerGradients(first(losses), later(losses), keep))
 
 
 def reverse(problem: Problem) -> MetaGradientFn:
   """`jax.grad` with respect to η through everything: what the others are tested against."""
-  gradient = mixed_mode.plain_gradient(problem.losses)
+  gradients = _plain(problem)
 
   def meta_gradient(eta, theta, opt_state, inner: Batch, outer: Batch, key=None):
     del key
 
     def objective(eta: PyTree):
       ratings = _rate_all(problem, eta, inner)
-      return _outer_loss(problem, gradient, gradient, theta, opt_state, inner, outer, ratings)
+      return _outer_loss(problem, gradients, theta, opt_state, inner, outer, ratings)
 
     grads, window = jax.grad(objective, has_aux=True)(eta)
     return grads, window
@@ -121,10 +122,15 @@ def first_order(problem: Problem) -> MetaGradientFn:
   with g, its state and its decay of θ is differentiated. At T = 1 nothing is missing.
   """
   without_hessian = mixed_mode.first_step_gradient(problem.losses)
-  return _by_ratings(problem, without_hessian, without_hessian)
+  return _by_ratings(problem, unroll.InnerGradients(without_hessian, without_hessian))
 
 
-def _by_ratings(problem: Problem, gradient: GradientFn, first: GradientFn) -> MetaGradientFn:
+def _plain(problem: Problem) -> unroll.InnerGradients:
+  gradient = mixed_mode.plain_gradient(problem.losses)
+  return unroll.InnerGradients(gradient, gradient)
+
+
+def _by_ratings(problem: Problem, gradients: unroll.InnerGradients) -> MetaGradientFn:
   """Reverse mode to the ratings, then one exact vjp through the rater."""
 
   def meta_gradient(eta, theta, opt_state, inner: Batch, outer: Batch, key=None):
@@ -132,7 +138,7 @@ def _by_ratings(problem: Problem, gradient: GradientFn, first: GradientFn) -> Me
     ratings, rater_vjp = jax.vjp(lambda eta: _rate_all(problem, eta, inner), eta)
 
     def objective(ratings_TxBxD: jax.Array):
-      return _outer_loss(problem, gradient, first, theta, opt_state, inner, outer, ratings_TxBxD)
+      return _outer_loss(problem, gradients, theta, opt_state, inner, outer, ratings_TxBxD)
 
     (_, window), cotangent = jax.value_and_grad(objective, has_aux=True)(ratings)
     return rater_vjp(cotangent)[0], window
@@ -146,7 +152,7 @@ def evolution(problem: Problem, pairs: int, scale: float) -> MetaGradientFn:
   The window is that of the ratings as they are; 2·pairs further unrolls only yield outer losses.
   Ratings are far fewer than the rater's parameters, and the noise grows with their number.
   """
-  gradient = mixed_mode.plain_gradient(problem.losses)
+  gradients = _plain(problem)
 
   def meta_gradient(eta, theta, opt_state, inner: Batch, outer: Batch, key=None):
     if key is None:
@@ -154,7 +160,7 @@ def evolution(problem: Problem, pairs: int, scale: float) -> MetaGradientFn:
     ratings, rater_vjp = jax.vjp(lambda eta: _rate_all(problem, eta, inner), eta)
 
     def objective(ratings_TxBxD: jax.Array):
-      return _outer_loss(problem, gradient, gradient, theta, opt_state, inner, outer, ratings_TxBxD)
+      return _outer_loss(problem, gradients, theta, opt_state, inner, outer, ratings_TxBxD)
 
     _, window = objective(ratings)
     present = jax.vmap(lambda batch: predicted_tokens(batch, problem.datapoint) > 0)(inner)
@@ -189,10 +195,9 @@ def antithetic_gradient(
   return total / (2 * scale * pairs)
 
 
-def _outer_loss(problem, gradient, first, theta, opt_state, inner, outer, ratings_TxBxD):
+def _outer_loss(problem, gradients, theta, opt_state, inner, outer, ratings_TxBxD):
   theta_T, opt_state_T, weights = unroll.unroll(
-    gradient,
-    first,
+    gradients,
     problem.optimizer,
     problem.datapoint,
     theta,
@@ -213,4 +218,6 @@ def make_estimator(config: MetaConfig, problem: Problem) -> MetaGradientFn:
   """The estimator that the config names."""
   if config.estimator == "evolution":
     return evolution(problem, config.evolution_pairs, config.evolution_scale)
+  if config.estimator == "mixed":
+    return mixed(problem, keep=config.residuals == "keep")
   return ESTIMATORS[config.estimator](problem)

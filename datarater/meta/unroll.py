@@ -3,9 +3,10 @@
     θ_{t+1} = Θ(θ_t, G(θ_t, w_t)),   w_t = batch weights of the ratings of batch t
 
 Each step is under `jax.checkpoint` and keeps its parameters, its optimiser state and one gradient;
-activations are not kept.
+activations are not kept, unless one asks for it.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -20,6 +21,18 @@ SAVED = "inner_grads"
 
 RateHook = Callable[[PyTree, Batch, jax.Array], jax.Array]
 """(theta, batch, ratings_BxD) -> ratings_BxD: lets a rating depend on the inner model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InnerGradients:
+  """Of the first step of a window, whose Hessian product nobody needs, and of the later ones.
+
+  keep: every step keeps all that its gradient has for the backward pass.
+  """
+
+  first: GradientFn
+  later: GradientFn
+  keep: bool = False
 
 
 def constant_in_theta(theta: PyTree, batch: Batch, ratings_BxD: jax.Array) -> jax.Array:
@@ -43,8 +56,7 @@ def inner_step(
 
 
 def unroll(
-  gradient: GradientFn,
-  first_gradient: GradientFn,
+  gradients: InnerGradients,
   optimizer: optax.GradientTransformation,
   datapoint: Datapoint,
   theta: PyTree,
@@ -53,10 +65,7 @@ def unroll(
   ratings_TxBxD: jax.Array,
   rate: RateHook = constant_in_theta,
 ) -> tuple[PyTree, PyTree, jax.Array]:
-  """(theta_T, opt_state_T, weights_TxBxD). The start is a constant: no gradient flows into it.
-
-  `first_gradient` serves step 0, whose Hessian product nobody needs; `gradient` the others.
-  """
+  """(theta_T, opt_state_T, weights_TxBxD). The start is a constant: no gradient flows into it."""
   # The truncation: what came before the window is not differentiated.
   theta, opt_state = jax.lax.stop_gradient((theta, opt_state))
 
@@ -68,13 +77,18 @@ def unroll(
       carry = inner_step(gradient, optimizer, theta, opt_state, weights, batch)
       return carry, jax.lax.stop_gradient(weights)  # for metrics only
 
+    if gradients.keep:
+      return step
     policy = jax.checkpoint_policies.save_only_these_names(SAVED)
     return jax.checkpoint(step, policy=policy, prevent_cse=False)
 
   inputs = (batches_TxB, ratings_TxBxD)
-  carry, first_weights = step_with(first_gradient)(
+  carry, first_weights = step_with(gradients.first)(
     (theta, opt_state), jax.tree.map(lambda x: x[0], inputs)
   )
-  carry, weights = jax.lax.scan(step_with(gradient), carry, jax.tree.map(lambda x: x[1:], inputs))
+  # Without the scan, which would copy what is kept, once each way.
+  unrolled = batches_TxB.tokens_BxL.shape[0] if gradients.keep else 1
+  later = jax.tree.map(lambda x: x[1:], inputs)
+  carry, weights = jax.lax.scan(step_with(gradients.later), carry, later, unroll=unrolled)
   weights_TxBxD = jax.numpy.concatenate([first_weights[None], weights])
   return *carry, weights_TxBxD

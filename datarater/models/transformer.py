@@ -1,8 +1,9 @@
 """The transformer that language model and rater share: pre-norm, rotary positions, GELU, no biases.
 
-Blocks are scanned: one compiled block, parameters stacked along a leading layer axis.
-Rematerialising them is a switch that leaves the parameter tree as it is. Products run on [B·L, W]:
-contractions over two leading axes are slow on CPU.
+Parameters are stacked along a leading layer axis. Rematerialised blocks are scanned, one compiled
+block; others run one by one, as a scan would copy all that they keep for the backward pass. The
+switch leaves the parameter tree as it is. Products run on [B·L, W]: contractions over two leading
+axes are slow on CPU.
 """
 
 import flax.linen as nn
@@ -80,8 +81,20 @@ class Transformer(nn.Module):
     seen = attention.visibility(batch.segment_ids_BxL, self.causal, self.config.attention)
     x = gathered(self.embedding.astype(self.config.dtype))[batch.tokens_BxL.reshape(-1)]
     x = x * self.config.width**0.5
-    x, _ = self.blocks(x, batch.positions_BxL, seen)
+    blocks = self.blocks if self.config.remat or self.is_initializing() else self._one_by_one
+    x, _ = blocks(x, batch.positions_BxL, seen)
     return self.final_norm(x).reshape(rows, length, self.config.width)
+
+  def _one_by_one(self, x_NxW: jax.Array, *inputs):
+    """The blocks without the scan, which would copy what each keeps for its backward pass."""
+    sizes = [1] * self.config.layers
+    stacked, tree = jax.tree.flatten(self.blocks.variables["params"])
+    # `split` rather than indexing: its transpose puts the layers' gradients side by side at once.
+    for layer in zip(*(jax.lax.split(p, sizes) for p in stacked), strict=True):
+      block = Block(self.config, parent=None)
+      parameters = jax.tree.unflatten(tree, [p[0] for p in layer])
+      x_NxW, _ = block.apply({"params": parameters}, x_NxW, *inputs)
+    return x_NxW, None
 
   def decode(self, features_BxLxW: jax.Array) -> jax.Array:
     """Logits BxLxV in float32 or wider."""

@@ -192,6 +192,22 @@ def test_first_order_is_reverse_with_the_inner_gradient_constant_in_theta(T):
   assert tree_distance(first_order, mixed) > 0.01  # the Hessians matter here
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("remat", [False, True], ids=["plain", "remat"])
+@pytest.mark.parametrize("T", [1, 2, 4])
+def test_keeping_residuals_changes_nothing_but_the_cost(T, remat):
+  case = make_case(optax.flatten(inner_optimizer("adamw")), T, "document", remat)
+  functions = [estimators.mixed(case.problem, keep=keep) for keep in (True, False)]
+
+  @functools.partial(jax.jit, compiler_options=QUICK)
+  def both(eta, rest):
+    return [function(eta, *rest) for function in functions]
+
+  (kept, window), (recomputed, expected) = both(case.eta, case.rest)
+  assert tree_distance(kept, recomputed) < 1e-12
+  assert tree_distance(window.theta, expected.theta) < 1e-12
+
+
 def test_mixed_equals_reverse_in_float32():
   case = make_case(inner_optimizer("adamw"), 2, "document", remat=True, dtype="float32")
   (mixed, _), (reverse, _) = case.compiled("mixed", "reverse")(case.eta)
@@ -251,8 +267,9 @@ def test_nothing_flows_into_the_start_of_the_window():
     gradient = make(losses)
 
     def objective(theta, ratings, gradient=gradient):
-      args = (optax.sgd(0.1), "sequence", theta, state, batch, ratings)
-      return jnp.sum(unroll.unroll(gradient, gradient, *args)[0] ** 2)
+      gradients = unroll.InnerGradients(gradient, gradient)
+      args = (gradients, optax.sgd(0.1), "sequence", theta, state, batch, ratings)
+      return jnp.sum(unroll.unroll(*args)[0] ** 2)
 
     by_theta, by_ratings = jax.grad(objective, argnums=(0, 1))(theta, ratings)
     assert np.all(np.asarray(by_theta) == 0)
@@ -287,7 +304,7 @@ def temporaries(name: str, T: int) -> int:
   """Bytes of temporaries of a meta-gradient over T batches with large activations."""
   rows = [[[1] * 64]] * 32
   batch = pack(rows, length=64, segments=1)
-  case = make_case(inner_optimizer("adam"), T, "sequence", dtype="float32")
+  case = make_case(inner_optimizer("adam"), T, "sequence", remat=True, dtype="float32")
   # A table in place of the rater, whose activations over all T batches are kept on purpose.
   problem = dataclasses.replace(
     case.problem, rate=lambda eta, batch: eta[batch.tokens_BxL[:, 1]][:, None]
