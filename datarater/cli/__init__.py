@@ -92,6 +92,7 @@ def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
     config_file: Positional[Path],
     run_dir: Path,
     quiet: bool = False,
+    profile: bool = False,
     distributed: bool = False,
     coordinator: str = "",
     processes: int = 0,
@@ -107,6 +108,7 @@ def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
       config_file: A Python file that defines config(), such as configs/tiny.py.
       run_dir: Folder of the run; of several processes, one that all of them see.
       quiet: No progress bars.
+      profile: Trace three of the first steps into trace/; benchmarks/README.md says how to read it.
       distributed: One of several processes, which find each other (TPU pods, Slurm).
       coordinator: HOST:PORT of process 0, where they do not find each other.
       processes: How many there are; with coordinator.
@@ -121,7 +123,7 @@ def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
     several = distributed or coordinator or processes > 0 or process_id >= 0
     with joined(coordinator, processes, process_id) if several else contextlib.nullcontext():
       _settle_in()
-      rater = trainer.meta_train(config, run_dir, progress=not quiet)
+      rater = trainer.meta_train(config, run_dir, not quiet, profile)
       if is_first():
         report = write_run_report(run_dir)
         if not quiet:

@@ -27,6 +27,7 @@ from datarater.runtime import artifact
 from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.distributed import is_first
 from datarater.runtime.metrics import MetricsLog
+from datarater.runtime.profile import traced
 from datarater.runtime.quantiles import RatingsCdf
 from datarater.runtime.run_folder import run_folder
 from datarater.runtime.sharding import make_mesh
@@ -37,16 +38,19 @@ SKIPPED_LIMIT = 20
 """Meta-steps in a row without a finite outer loss and meta-gradient, after which a run stops."""
 
 ETA_KEY, POPULATION_KEY = 0, 1
-METRICS, CHECKPOINTS, RATER = "metrics.jsonl", "checkpoints", "rater"
+METRICS, CHECKPOINTS, RATER, TRACE = "metrics.jsonl", "checkpoints", "rater", "trace"
 
 
-def meta_train(config: MetaTrainConfig, run_dir: str | Path, progress: bool = True) -> Path:
+def meta_train(
+  config: MetaTrainConfig, run_dir: str | Path, progress: bool = True, profile: bool = False
+) -> Path:
   """Runs Algorithm 1 (Calian et al. 2025) to `config.meta.steps` and returns the rater's folder.
 
   The same call again resumes, bit for bit as if it had never stopped; with more steps it extends.
   Raises InputError for bad settings or data, or a folder with another config; DivergedError after
   20 meta-steps in a row whose outer loss or meta-gradient is not finite. Of several processes
-  (`runtime.distributed.joined`) all call it, with a folder that all of them see.
+  (`runtime.distributed.joined`) all call it, with a folder that all of them see. profile: trace some
+  of the first steps into `trace/`.
   """
   mesh = make_mesh(config.mesh)
   progress = progress and is_first()
@@ -54,7 +58,8 @@ def meta_train(config: MetaTrainConfig, run_dir: str | Path, progress: bool = Tr
     inputs = MetaInputs(config, mesh)
     try:
       with Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints) as checkpoints:
-        eta = _train(config, folder, mesh, inputs, checkpoints, progress)
+        trace = folder / TRACE if profile else None
+        eta = _train(config, folder, mesh, inputs, checkpoints, progress, trace)
       if is_first():
         _export(config, folder / RATER, eta, inputs, progress)
     finally:
@@ -106,6 +111,7 @@ def _train(
   inputs: MetaInputs,
   checkpoints: Checkpoints,
   progress: bool,
+  trace: Path | None,
 ) -> PyTree:
   """Meta-steps until the config's number; returns eta as numpy arrays."""
   placed = placement.place(config, *build(config, inputs.tokenizer.vocab_size), mesh)
@@ -120,7 +126,7 @@ def _train(
   metrics_log = MetricsLog(folder / METRICS, start) if is_first() else contextlib.nullcontext()
   with bar, metrics_log as log:
     reader = _MetricsReader(config, inputs.domains, log, bar, checkpoints)
-    for step in range(start, steps):
+    for step in traced(range(start, steps), trace):
       batches = inputs.next()
       state, metrics = placed.step(state, *batches)
       reader.push(step + 1, metrics)

@@ -318,6 +318,6 @@ def temporaries(name: str, T: int) -> int:
 def test_memory_does_not_grow_with_the_unroll_as_stored_graphs_do():
   """A failure of public re-implementations: a graph of everything, kept for the second order."""
   short, long = (temporaries("mixed", T) for T in (2, 6))
-  assert short > 1e7, "activations should dominate"
-  assert long - short < 0.02 * short
-  assert short < 0.9 * temporaries("reverse", 2)
+  assert short > 5e6, "activations should dominate"
+  assert long - short < 0.05 * short
+  assert short < 0.6 * temporaries("reverse", 2)
