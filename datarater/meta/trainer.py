@@ -49,8 +49,8 @@ def meta_train(
   The same call again resumes, bit for bit as if it had never stopped; with more steps it extends.
   Raises InputError for bad settings or data, or a folder with another config; DivergedError after
   20 meta-steps in a row whose outer loss or meta-gradient is not finite. Of several processes
-  (`runtime.distributed.joined`) all call it, with a folder that all of them see. profile: trace some
-  of the first steps into `trace/`.
+  (`runtime.distributed.joined`) all call it, with a folder that all of them see.
+  profile: trace some of the first steps into `trace/`.
   """
   mesh = make_mesh(config.mesh)
   progress = progress and is_first()
