@@ -1,8 +1,8 @@
 """Time and memory of the meta-step against plain training, `jax.grad` and PyTorch, in one run.
 
-    python benchmarks/meta_step.py                # about 20 minutes on 2 cores
+    python benchmarks/meta_step.py                # about 25 minutes on 2 cores
     python benchmarks/meta_step.py --preset gpu   # the same on a GPU, and utilisation there
-    python benchmarks/meta_step.py --quick        # a minute or two: does it run?
+    python benchmarks/meta_step.py --quick        # a few minutes: does it run?
 
 Language models of 1.6M and 10M parameters, T inner steps of Adam, inner batch = outer batch, real
 text. What is timed is the gradient of the outer loss with respect to ratings, given as an array:

@@ -41,7 +41,11 @@ class Group:
     self._device, self._on_gpu = device, device.platform == "gpu"
     self._inner = Inner(start)
     self._peers: list[Key] = [(peer, False) for peer in peers]
-    variants = [PLAIN, *MIXED, JAX_GRAD, *([REVERSE] if unroll_length == REVERSE_AT else [])]
+    variants = [PLAIN, *MIXED]
+    if unroll_length <= case.reverse_until or unroll_length == case.most:
+      variants.append(JAX_GRAD)
+    if unroll_length == REVERSE_AT:
+      variants.append(REVERSE)
     self._ours: list[Key] = [(variant, remat) for variant in variants for remat in (False, True)]
     self._notes: dict[Key, str] = {}
 

@@ -63,15 +63,16 @@ def _child(job: str) -> None:
   case = Case(model=model, **values["case"])
   variant, unroll_length, remat = values["run"]
   start = make_start(case, warm_steps=0)
+  # Both run once before it counts: threads and kernels' own buffers are there then.
   if variant in PEERS:
     from meta_step_torch import TorchMetaGradient, prepare
 
     prepare("cpu")
-    # Threads and kernels' own buffers are there before it counts.
     TorchMetaGradient(case, start, variant, WARM_UNROLL).run()
     run = TorchMetaGradient(case, start, variant, unroll_length).run
   else:
     run = make_program(case, start, Inner(start), variant, unroll_length, remat).run
+    run()
   print(growth(run))
 
 

@@ -42,7 +42,8 @@ MetaGradient = Callable[..., tuple[jax.Array, PyTree, PyTree]]
 class Case:
   """An inner model and its batches: `rows` rows of `length` tokens, inner as outer.
 
-  unrolls: every T. reverse_until: the largest T at which `jax.grad` is timed.
+  unrolls: every T. reverse_until: the largest T at which `jax.grad` is timed; the longest T is
+  compiled in any case, for its memory.
   """
 
   name: str
