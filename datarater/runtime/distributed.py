@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from jax._src import distributed as jax_distributed  # its key-value store has no public name yet
 from jax.experimental import multihost_utils
 
-from datarater.errors import InputError, WorkerDiedError, require
+from datarater.errors import InputError, require
 
 _FAILURE = "datarater/failure"
 """Key under which the first process that fails says why."""
@@ -32,8 +33,8 @@ def joined(coordinator: str = "", processes: int = 0, process_id: int = -1) -> I
   coordinator (`HOST:PORT` of process 0), processes and process_id are found by themselves on TPU
   pods and under Slurm, Open MPI and Kubernetes; elsewhere give all three, the same first two to
   every process. An exception in one process ends all others, each with a line that says so.
-  Raises InputError where they cannot be found or do not fit each other, WorkerDiedError where
-  another process was lost.
+  Where another process is lost, this one ends with exit code 1 and says so.
+  Raises InputError where they cannot be found or do not fit each other.
   """
   told = (bool(coordinator), processes > 0, process_id >= 0)
   require(
@@ -63,14 +64,14 @@ def joined(coordinator: str = "", processes: int = 0, process_id: int = -1) -> I
     wait_for_all("done")
   except BaseException as error:
     ending.set()
-    if isinstance(error, jax.errors.JaxRuntimeError) and _is_loss(error):
-      error = WorkerDiedError(
+    lost = isinstance(error, jax.errors.JaxRuntimeError) and _is_loss(error)
+    _say(client, error, lost)
+    if lost:
+      time.sleep(4 * _LOOK_EVERY)  # the others read it from process 0, if that is this one
+      _end(
         f"process {jax.process_index()} lost another process of the run ({_first_line(error)}); "
         "start all of them again, the run goes on from its last checkpoint"
       )
-      _say(client, error)
-      raise error from None
-    _say(client, error)
     jax.distributed.shutdown()  # all others come there too, so that none waits for us
     raise
   ending.set()
@@ -110,16 +111,25 @@ def _watch(client: Any, ending: threading.Event) -> None:
       continue  # not there
     if ending.is_set():
       return
-    print(f"datarater: process {failure['process']} failed: {failure['error']}", file=sys.stderr)
-    sys.stderr.flush()
-    with contextlib.suppress(jax.errors.JaxRuntimeError):
-      jax.distributed.shutdown()
-    os._exit(1)
+    if not failure["lost"]:
+      with contextlib.suppress(jax.errors.JaxRuntimeError):
+        jax.distributed.shutdown()  # the one that failed waits there
+    _end(f"process {failure['process']} failed: {failure['error']}")
 
 
-def _say(client: Any, error: BaseException) -> None:
+def _end(message: str) -> None:
+  """Ends this process at once: an orderly end would wait for others that do not answer."""
+  print(f"datarater: {message}", file=sys.stderr, flush=True)
+  os._exit(1)
+
+
+def _say(client: Any, error: BaseException, lost: bool) -> None:
   """Tells the others, unless one that failed earlier has told them."""
-  told = {"process": jax.process_index(), "error": str(error) or type(error).__name__}
+  told = {
+    "process": jax.process_index(),
+    "error": _first_line(error) or type(error).__name__,
+    "lost": lost,
+  }
   with contextlib.suppress(jax.errors.JaxRuntimeError):
     client.key_value_set(_FAILURE, json.dumps(told))
 
