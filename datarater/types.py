@@ -100,7 +100,11 @@ def sum_by_datapoint(values_BxL: Any, batch: Batch, datapoint: Datapoint) -> jax
   """BxD sums of a value a token over the tokens of each datapoint; padding is left out."""
   ids_D = 1 + jnp.arange(datapoints_per_row(batch, datapoint))
   member_BxDxL = datapoint_ids(batch, datapoint)[:, None, :] == ids_D[None, :, None]
-  return jnp.einsum("bdl,bl->bd", member_BxDxL.astype(values_BxL.dtype), values_BxL)
+  # Sums of losses: by default GPUs and TPUs would round what enters the product.
+  highest = jax.lax.Precision.HIGHEST
+  return jnp.einsum(
+    "bdl,bl->bd", member_BxDxL.astype(values_BxL.dtype), values_BxL, precision=highest
+  )
 
 
 def predicted_tokens(batch: Batch, datapoint: Datapoint) -> jax.Array:

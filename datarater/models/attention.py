@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from datarater.config import ModelConfig
 from datarater.errors import require
-from datarater.models.blockwise import MASKED, attend_blockwise
+from datarater.models.blockwise import MASKED, attend_blockwise, wide_scores
 
 ROTARY_BASE = 10_000.0
 ONE_KERNEL = 256
@@ -113,8 +113,7 @@ def _attend_fused(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, mask_BxLxL, causal: bool) -> 
 
 def _attend_at_once(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, mask_BxLxL) -> jax.Array:
   q, k, v = (x.transpose(0, 2, 1, 3) for x in (q_BxLxHxK, k_BxLxHxK, v_BxLxHxK))
-  scores = jnp.einsum("bhqk,bhsk->bhqs", q * q.shape[-1] ** -0.5, k)
-  scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+  scores = wide_scores(q * q.shape[-1] ** -0.5, k)
   mask = mask_BxLxL[:, None]
   if q.shape[2] > ONE_KERNEL:
     weights = jax.nn.softmax(jnp.where(mask, scores, MASKED), axis=-1)

@@ -52,6 +52,27 @@ class _Sums(NamedTuple):
   mixed: jax.Array
 
 
+def wide_scores(q_BxHxqxK: jax.Array, k_BxHxsxK: jax.Array) -> jax.Array:
+  """q kᵀ, BxHxqxs, not rounded: float32 from bfloat16, else of their dtype."""
+  if q_BxHxqxK.dtype == jnp.bfloat16:
+    return _wide_product(q_BxHxqxK, k_BxHxsxK)
+  return jnp.einsum("bhqk,bhsk->bhqs", q_BxHxqxK, k_BxHxsxK)
+
+
+@jax.custom_jvp
+def _wide_product(q, k):
+  return jnp.einsum("bhqk,bhsk->bhqs", q, k, preferred_element_type=jnp.float32)
+
+
+@_wide_product.defjvp
+def _wide_product_jvp(primals, tangents):
+  # Tangents are products in bfloat16: JAX's own rule leads to products of float32 with bfloat16,
+  # which GPUs do as slowly as float32.
+  (q, k), (dq, dk) = primals, tangents
+  change = jnp.einsum("bhqk,bhsk->bhqs", dq, k) + jnp.einsum("bhqk,bhsk->bhqs", q, dk)
+  return _wide_product(q, k), change.astype(jnp.float32)
+
+
 def attend_blockwise(
   q_BxLxHxK: jax.Array,
   k_BxLxHxK: jax.Array,
@@ -107,8 +128,7 @@ def _add(sums: _Sums, query: _Queries, key: _Keys, causal: bool = False) -> _Sum
 
   What a query adds before it meets the first key that it sees is wiped out by e^(MASKED - m) = 0.
   """
-  scores = jnp.einsum("bhqk,bhsk->bhqs", query.q_BxHxbxK, key.k_BxHxbxK)
-  scores = scores.astype(sums.largest.dtype)
+  scores = wide_scores(query.q_BxHxbxK, key.k_BxHxbxK)
   visible = query.segment_ids_Bxb[:, :, None] == key.segment_ids_Bxb[:, None, :]
   if causal:
     visible &= (query.index_b[:, None] >= key.index_b[None, :])[None]

@@ -35,10 +35,16 @@ class RaterNetwork(nn.Module):
     ids_D = 1 + jnp.arange(datapoints_per_row(batch, self.datapoint))
     belongs = datapoint_ids(batch, self.datapoint)[:, None, :] == ids_D[None, :, None]
     belongs_BxDxL = belongs.astype(features_BxLxW.dtype)
-    sums_BxDxW = jnp.einsum("bdl,blw->bdw", belongs_BxDxL, features_BxLxW)
-    sums_BxDxW = sums_BxDxW.astype(jnp.promote_types(sums_BxDxW.dtype, jnp.float32))
+    sums_BxDxW = jnp.einsum(
+      "bdl,blw->bdw",
+      belongs_BxDxL,
+      features_BxLxW,
+      precision=jax.lax.Precision.HIGHEST,
+      preferred_element_type=jnp.promote_types(features_BxLxW.dtype, jnp.float32),
+    )
     tokens_BxDx1 = jnp.maximum(jnp.sum(belongs, axis=-1), 1)[..., None]
-    head = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros, name="head")
+    zeros, highest = nn.initializers.zeros, jax.lax.Precision.HIGHEST
+    head = nn.Dense(1, use_bias=False, kernel_init=zeros, precision=highest, name="head")
     return head(sums_BxDxW / tokens_BxDx1.astype(sums_BxDxW.dtype))[..., 0]
 
 

@@ -79,7 +79,9 @@ class Transformer(nn.Module):
   def __call__(self, batch: Batch) -> jax.Array:
     rows, length = batch.tokens_BxL.shape
     seen = attention.visibility(batch.segment_ids_BxL, self.causal, self.config.attention)
-    x = gathered(self.embedding.astype(self.config.dtype))[batch.tokens_BxL.reshape(-1)]
+    # Rows are cast after the lookup, whose gradient adds up over all places of a token: in bfloat16
+    # the sum stands still once it is 256 times what is added.
+    x = gathered(self.embedding)[batch.tokens_BxL.reshape(-1)].astype(self.config.dtype)
     x = x * self.config.width**0.5
     blocks = self.blocks if self.config.remat or self.is_initializing() else self._one_by_one
     x, _ = blocks(x, batch.positions_BxL, seen)
