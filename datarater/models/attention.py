@@ -21,9 +21,9 @@ ONE_KERNEL = 256
 """Longest row whose attention is written so that XLA's CPU backend makes one kernel of it, both
 products included: twice as fast while a head's scores stay in cache, slower beyond (measured)."""
 LONGEST_AT_ONCE = 256
-"""Longest row whose scores `auto` computes all at once. Measured on a CPU, 4,096 tokens, blocks
-rematerialised: at 256 a block at a time takes a fifth more time in a step, with nothing saved; at
-512 a tenth less, a quarter less in a Hessian product, with two fifths of the memory."""
+"""Longest row whose scores `auto` computes all at once. On a CPU, 4,096 tokens a batch, blocks
+rematerialised (benchmarks/long_context.py): at 256 blockwise takes a sixth more time in a step and
+saves no memory; at 512 it takes a fifth less, in a Hessian product too, and two fifths of it."""
 KERNEL_CAPABILITY, WIDE_CAPABILITY = (8, 0), (9, 0)
 """Compute capability that cudnn's kernel asks for, and from which on heads may be wider."""
 KERNEL_FEATURES, KERNEL_WIDE_FEATURES, KERNEL_FEATURES_MULTIPLE = 128, 256, 8

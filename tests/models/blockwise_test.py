@@ -20,7 +20,7 @@ SHAPES = {  # rows, length, heads, features, block, causal
   "whole blocks, causal": (2, 8, 2, 4, 4, True),
   "a rest": (2, 11, 1, 2, 4, False),
   "a rest, causal": (2, 11, 1, 2, 4, True),
-  "one block, not full": (1, 5, 3, 2, 8, True),
+  "less than a block": (1, 5, 3, 2, 8, True),
   "blocks of one": (1, 4, 1, 2, 1, True),
   "one token": (2, 1, 1, 2, 4, False),
 }
@@ -120,7 +120,7 @@ def test_in_float64_they_are_equal_to_twelve_digits(causal):
   offset=st.sampled_from([0.0, 100.0]),
 )
 def test_any_segments_and_any_scores(causal, seed, scale, offset):
-  shape = (2, 9, 1, 2)
+  shape = (2, 11, 1, 2)
   with jax.enable_x64(True):
     q, k, v = qkv(*shape, seed=seed, dtype=np.float64)
     tangent = qkv(*shape, seed=seed + 1, dtype=np.float64)
