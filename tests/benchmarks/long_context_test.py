@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import long_context
 import pytest
 
-
 LIMIT = 250_000
 """Bytes that, at 64 tokens, forward passes stay below and Hessian products do not."""
 
