@@ -44,6 +44,7 @@ from datarater.models.cost import language_model_parameters
 from datarater.models.presets import preset
 from datarater.report.style import save_png
 from datarater.runtime.atomic import write_json
+from datarater.runtime.memory import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "meta_step.json"
 SMALL = Case("1.6m", ModelConfig(width=128, layers=8, heads=4, mlp_width=512))
@@ -66,6 +67,8 @@ def main() -> None:
   if a.preset == "gpu" and device.platform != "gpu":
     print(WITHOUT_GPU)
     return
+  if device.platform == "cpu":
+    keep_freed_memory()  # as the commands that train do; PyTorch, in this process, has it too
   cases = _cases(a, GPU_CASES if a.preset == "gpu" else CPU_CASES)
   start = time.perf_counter()
   result = _measure(a, cases, device) | {"seconds_in_all": round(time.perf_counter() - start)}

@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from meta_step_runs import AUTOGRAD, JAX_GRAD, MIXED, PLAIN, TORCHOPT
+from meta_step_runs import AUTOGRAD, DEFAULT, HALVES, JAX_GRAD, KEEP, PLAIN, TORCHOPT
 
 from datarater.report import style
 
-RECOMPUTE, KEEP = MIXED
 COLOURS = {
-  RECOMPUTE: style.PALETTE["rater"],
+  DEFAULT: style.PALETTE["rater"],
+  HALVES: style.OTHER_ARMS[1],
   KEEP: style.OTHER_ARMS[0],
   JAX_GRAD: style.PALETTE["random"],
   AUTOGRAD: style.PALETTE["target"],

@@ -13,7 +13,7 @@ import psutil
 from meta_step_counts import predicted_ratio
 from meta_step_memory import growth_in_a_process
 from meta_step_problem import Case, Inner, Program, Start, make_program
-from meta_step_runs import DEFAULT, JAX_GRAD, MIXED, PLAIN, REVERSE, Run
+from meta_step_runs import DEFAULT, JAX_GRAD, KEEP, MIXED, PLAIN, REVERSE, Run
 from tqdm import tqdm
 
 REVERSE_AT = 2
@@ -46,7 +46,12 @@ class Group:
       variants.append(JAX_GRAD)
     if unroll_length == REVERSE_AT:
       variants.append(REVERSE)
-    self._ours: list[Key] = [(variant, remat) for variant in variants for remat in (False, True)]
+    self._ours: list[Key] = [
+      (variant, remat)
+      for variant in variants
+      for remat in (False, True)
+      if (variant, remat) != (KEEP, True)
+    ]
     self._notes: dict[Key, str] = {}
 
   def measure(self, rounds: int, bar: tqdm, work: float) -> list[Run]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from meta_step_runs import JAX_GRAD, MIXED, PLAIN
+from meta_step_runs import HALVES, JAX_GRAD, MIXED, PLAIN
 
 from datarater.config import MetaConfig, ModelConfig, OptimizerConfig
 from datarater.data.packing import Chunk, assemble, cut
@@ -138,6 +138,7 @@ def meta_gradient(case: Case, variant: str, unroll_length: int, remat: bool) -> 
     outer_loss=language_model.mean_loss_fn(language_model.token_nll_fn(config, case.vocab_size)),
     optimizer=make_optimizer(ADAM),
     datapoint="sequence",
+    microbatch=case.rows // 2 if variant == HALVES else 0,
   )
   if variant == JAX_GRAD:
     return _by_jax_grad(problem)

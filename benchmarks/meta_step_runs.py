@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from datarater.models.cost import Residuals
 
 PLAIN, JAX_GRAD, REVERSE = "plain", "jax.grad", "reverse"
-MIXED: dict[str, Residuals] = {"mixed, recompute": "recompute", "mixed, keep": "keep"}
-"""Variants of the estimator `mixed`, by what `MetaConfig.residuals` is."""
-DEFAULT = "mixed, recompute"
+DEFAULT, HALVES, KEEP = "mixed, recompute", "mixed, half batches", "mixed, keep"
+MIXED: dict[str, Residuals] = {DEFAULT: "recompute", HALVES: "recompute", KEEP: "keep"}
+"""Variants of the estimator `mixed`, by what `MetaConfig.residuals` is. Half batches: the default
+with a `microbatch` of half the rows. What remat computes again cannot be kept: no such run."""
 AUTOGRAD, TORCHOPT = "torch autograd", "torchopt"
 PEERS = (AUTOGRAD, TORCHOPT)
 """PyTorch, without remat."""

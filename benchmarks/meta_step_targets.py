@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from meta_step_runs import DEFAULT, JAX_GRAD, MIXED, PEERS, Run, Runs, over, remat_name
+from meta_step_runs import DEFAULT, HALVES, JAX_GRAD, MIXED, PEERS, Run, Runs, over, remat_name
 
 
 def target(
@@ -38,11 +38,11 @@ def _time_targets(runs: Runs) -> list[dict[str, Any]]:
 
 
 def _jax_grad_targets(runs: Runs) -> list[dict[str, Any]]:
-  """All of one variant, the default: the fewest temporaries and the speed at once."""
+  """All of one variant, half batches: few temporaries and the speed at once."""
   found = []
   for remat in (False, True):
     for T, limit in ((2, 0.35), (8, 1 / 6)):
-      ours, reference = runs.find(T, DEFAULT, remat), runs.find(T, JAX_GRAD, remat)
+      ours, reference = runs.find(T, HALVES, remat), runs.find(T, JAX_GRAD, remat)
       if ours is None or reference is None:
         continue
       memory = over(ours.temporaries, reference.temporaries)

@@ -97,6 +97,8 @@ class MetaConfig:
       the paper).
     inner_batch: Rows a member and inner update.
     outer_batch: Rows a member and meta-step.
+    microbatch: Rows of an inner batch whose gradients are computed at once and added up, 0 for all:
+      less memory for the same result.
     objective: `heldout`, the pool's distribution; `target`, the target of the data config.
     outer_loss: `nll`, nats a token; `error_rate`, the share of tokens that are not the likeliest,
       which only `evolution` can lower.
@@ -123,6 +125,7 @@ class MetaConfig:
   lifetime: int = 300
   inner_batch: int = 32
   outer_batch: int = 32
+  microbatch: int = 0
   objective: Literal["heldout", "target"] = "heldout"
   outer_loss: Literal["nll", "error_rate"] = "nll"
   estimator: Literal["mixed", "reverse", "first_order", "evolution"] = "mixed"
@@ -143,7 +146,9 @@ class MetaConfig:
       self, 1, "steps", "unroll_length", "population", "lifetime", "inner_batch", "outer_batch"
     )
     require_at_least(self, 1, "evolution_pairs")
-    require_at_least(self, 0, "learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps")
+    require_at_least(
+      self, 0, "microbatch", "learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps"
+    )
     require_fractions(self, "b1", "b2")
     require(
       self.evolution_scale > 0,
@@ -153,6 +158,16 @@ class MetaConfig:
       self.outer_loss == "nll" or self.estimator == "evolution",
       f"meta.outer_loss is {self.outer_loss!r}, which has no gradient, and meta.estimator is "
       f"{self.estimator!r}; set meta.estimator to 'evolution', or meta.outer_loss to 'nll'",
+    )
+    require(
+      self.microbatch == 0 or self.inner_batch % self.microbatch == 0,
+      f"meta.microbatch is {self.microbatch} and meta.inner_batch {self.inner_batch}; give a "
+      "divisor of it, or 0",
+    )
+    require(
+      self.microbatch == 0 or self.residuals == "recompute",
+      f"meta.microbatch is {self.microbatch} and meta.residuals 'keep', which needs the memory of "
+      "the whole batch all the same; set microbatch to 0, or residuals to 'recompute'",
     )
     require(
       self.residuals == "recompute" or self.estimator == "mixed",
@@ -230,7 +245,7 @@ class MetaTrainConfig:
       meta.population % mesh.member == 0,
       f"mesh.member is {mesh.member} and meta.population {meta.population}; give a divisor of it",
     )
-    for name in ("inner_batch", "outer_batch"):
+    for name in ("inner_batch", "outer_batch", "microbatch"):
       rows = getattr(meta, name)
       require(
         rows % mesh.data == 0,

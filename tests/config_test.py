@@ -44,7 +44,9 @@ LEAST = {
     ],
     1,
   )
-  | dict.fromkeys(["learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps"], 0),
+  | dict.fromkeys(
+    ["learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps", "microbatch"], 0
+  ),
   MeshConfig: {"member": 1, "data": 1, "model": 1},
   MetaTrainConfig: {"seed": 0, "checkpoint_every": 1, "keep_checkpoints": 1, "cdf_documents": 1},
   TrainConfig: {"seed": 0, "evaluation_rows": 0}
@@ -77,6 +79,8 @@ REFUSED = [
     {"estimator": "reverse", "residuals": "keep"},
     ["meta.residuals", "'keep'", "meta.estimator", "'reverse'", "'recompute'"],
   ),
+  (MetaConfig, {"inner_batch": 8, "microbatch": 3}, ["meta.microbatch is 3", "8", "divisor"]),
+  (MetaConfig, {"microbatch": 8, "residuals": "keep"}, ["meta.microbatch is 8", "'keep'", "0"]),
   (MetaTrainConfig, {"mesh": MeshConfig(member=3)}, ["mesh.member", "3", "meta.population", "8"]),
   (MetaTrainConfig, {"mesh": MeshConfig(data=5)}, ["mesh.data", "5", "meta.inner_batch", "32"]),
   (

@@ -29,7 +29,10 @@ OuterLossFn = Callable[[PyTree, Batch], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-  """What is differentiated: only callables, no module, config or file."""
+  """What is differentiated: only callables, no module, config or file.
+
+  microbatch: rows whose inner gradients are computed at once and added up; 0 for the whole batch.
+  """
 
   rate: RateFn
   losses: LossesFn
@@ -37,6 +40,7 @@ class Problem:
   optimizer: optax.GradientTransformation
   datapoint: Datapoint
   rate_hook: unroll.RateHook = unroll.constant_in_theta
+  microbatch: int = 0
 
 
 @flax.struct.dataclass
@@ -90,10 +94,14 @@ def mixed(problem: Problem, keep: bool = False) -> MetaGradientFn:
 
   keep: the inner gradients' residuals, instead of computing them again in the backward pass.
   """
-  later = mixed_mode.kept_gradient if keep else mixed_mode.mixed_gradient
-  first = mixed_mode.kept_first_step_gradient if keep else mixed_mode.first_step_gradient
-  losses = problem.losses
-  return _by_ratings(problem, unroll.InnerGradients(first(losses), later(losses), keep))
+  losses, rows = problem.losses, problem.microbatch
+  if keep:
+    first = mixed_mode.kept_first_step_gradient(losses)
+    gradients = unroll.InnerGradients(first, mixed_mode.kept_gradient(losses), keep)
+  else:
+    first = mixed_mode.first_step_gradient(losses, rows)
+    gradients = unroll.InnerGradients(first, mixed_mode.mixed_gradient(losses, rows))
+  return _by_ratings(problem, gradients)
 
 
 def reverse(problem: Problem) -> MetaGradientFn:
@@ -121,12 +129,12 @@ def first_order(problem: Problem) -> MetaGradientFn:
   for θ_{t+1} = Θ(θ_t, g_t) and H_t the Hessian of the weighted inner loss. What the optimiser does
   with g, its state and its decay of θ is differentiated. At T = 1 nothing is missing.
   """
-  without_hessian = mixed_mode.first_step_gradient(problem.losses)
+  without_hessian = mixed_mode.first_step_gradient(problem.losses, problem.microbatch)
   return _by_ratings(problem, unroll.InnerGradients(without_hessian, without_hessian))
 
 
 def _plain(problem: Problem) -> unroll.InnerGradients:
-  gradient = mixed_mode.plain_gradient(problem.losses)
+  gradient = mixed_mode.plain_gradient(problem.losses, problem.microbatch)
   return unroll.InnerGradients(gradient, gradient)
 
 

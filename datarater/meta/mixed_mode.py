@@ -19,26 +19,43 @@ GradientFn = Callable[[PyTree, jax.Array, Batch], PyTree]
 """(theta, weights_BxD, batch) -> gradient, like theta."""
 
 
-def _weighted(losses: LossesFn) -> Callable:
+def _with_losses(losses: LossesFn, microbatch: int) -> Callable:
+  """(theta, weights_BxD, batch) -> (∇_θ Σ w_i ℓ_i, losses_BxD), `microbatch` rows after another."""
+
   def weighted_loss(theta: PyTree, weights_BxD: jax.Array, batch: Batch):
     losses_BxD = losses(theta, batch)
     return jnp.sum(weights_BxD * losses_BxD), losses_BxD
 
-  return weighted_loss
+  at_once = jax.grad(weighted_loss, has_aux=True)
+
+  def in_parts(theta: PyTree, weights_BxD: jax.Array, batch: Batch):
+    if microbatch in (0, weights_BxD.shape[0]):
+      return at_once(theta, weights_BxD, batch)
+    parts = jax.tree.map(lambda x: x.reshape(-1, microbatch, *x.shape[1:]), (weights_BxD, batch))
+
+    def add(total: PyTree, part: tuple[jax.Array, Batch]):
+      grads, losses = at_once(theta, *part)
+      return jax.tree.map(jnp.add, total, grads), losses
+
+    grads, losses = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, theta), parts)
+    return grads, losses.reshape(weights_BxD.shape)
+
+  return in_parts
 
 
-def plain_gradient(losses: LossesFn) -> GradientFn:
+def plain_gradient(losses: LossesFn, microbatch: int = 0) -> GradientFn:
   """G by `jax.grad`: differentiating it again is reverse over reverse, the reference."""
+  with_losses = _with_losses(losses, microbatch)
 
   def gradient(theta: PyTree, weights_BxD: jax.Array, batch: Batch) -> PyTree:
-    return jax.grad(_weighted(losses), has_aux=True)(theta, weights_BxD, batch)[0]
+    return with_losses(theta, weights_BxD, batch)[0]
 
   return gradient
 
 
-def mixed_gradient(losses: LossesFn) -> GradientFn:
+def mixed_gradient(losses: LossesFn, microbatch: int = 0) -> GradientFn:
   """G with the mixed-mode backward pass. It cannot be differentiated in forward mode."""
-  with_losses = jax.grad(_weighted(losses), has_aux=True)
+  with_losses = _with_losses(losses, microbatch)
 
   @jax.custom_vjp
   def gradient(theta: PyTree, weights_BxD: jax.Array, batch: Batch) -> PyTree:
@@ -60,7 +77,7 @@ def mixed_gradient(losses: LossesFn) -> GradientFn:
 
 def kept_gradient(losses: LossesFn) -> GradientFn:
   """`mixed_gradient` that keeps the linear part of G, so that nothing is computed twice."""
-  with_losses = jax.grad(_weighted(losses), has_aux=True)
+  with_losses = _with_losses(losses, microbatch=0)
 
   @jax.custom_vjp
   def gradient(theta: PyTree, weights_BxD: jax.Array, batch: Batch) -> PyTree:
@@ -80,7 +97,7 @@ def kept_gradient(losses: LossesFn) -> GradientFn:
 
 
 def kept_first_step_gradient(losses: LossesFn) -> GradientFn:
-  """`first_step_gradient` that keeps the linear part of the losses."""
+  """`first_step_gradient` that keeps the linear part of the losses, of all rows at once."""
 
   @jax.custom_vjp
   def gradient(theta: PyTree, weights_BxD: jax.Array, batch: Batch) -> PyTree:
@@ -98,12 +115,13 @@ def kept_first_step_gradient(losses: LossesFn) -> GradientFn:
   return gradient
 
 
-def first_step_gradient(losses: LossesFn) -> GradientFn:
+def first_step_gradient(losses: LossesFn, microbatch: int = 0) -> GradientFn:
   """G for the first step of a window: θ_0 takes no cotangent, so no Hessian product is computed."""
+  plain = plain_gradient(losses, microbatch)
 
   @jax.custom_vjp
   def gradient(theta: PyTree, weights_BxD: jax.Array, batch: Batch) -> PyTree:
-    return plain_gradient(losses)(theta, weights_BxD, batch)
+    return plain(theta, weights_BxD, batch)
 
   def forward(theta, weights_BxD, batch):
     return gradient(theta, weights_BxD, batch), (theta, batch)

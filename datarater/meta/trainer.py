@@ -84,6 +84,7 @@ def build(config: MetaTrainConfig, vocab_size: int):
     outer_loss=language_model.outer_loss_fn(config.meta.outer_loss, config.inner, vocab_size),
     optimizer=optimizer,
     datapoint=datapoint,
+    microbatch=config.meta.microbatch,
   )
   root = jax.random.key(config.seed)
   key = jax.random.fold_in(root, POPULATION_KEY)

@@ -2,7 +2,7 @@
 
 import pytest
 from meta_step_figure import draw
-from meta_step_runs import AUTOGRAD, DEFAULT, JAX_GRAD, PLAIN, TORCHOPT, Run, Runs
+from meta_step_runs import AUTOGRAD, DEFAULT, HALVES, JAX_GRAD, PLAIN, TORCHOPT, Run, Runs
 from meta_step_targets import targets
 
 KEEP = "mixed, keep"
@@ -17,8 +17,10 @@ RUNS = [
   run(2, PLAIN, False, (1.1, 1.0)),
   run(2, PLAIN, True, (1.25, 1.5)),
   run(2, DEFAULT, False, (5.0, 4.8), 1000),
+  run(2, HALVES, False, (5.0, 4.8), 1000),
   run(2, KEEP, False, (4.4, 4.6), 1200),
   run(2, DEFAULT, True, (6.0,), 100, memory=110),
+  run(2, HALVES, True, (6.0,), 100, memory=110),
   run(2, JAX_GRAD, False, (7.2,), 4000),
   run(2, JAX_GRAD, True, (12.0,), 200),
   run(2, AUTOGRAD, False, (5.0,), memory=1100, difference=1e-6),
@@ -26,7 +28,9 @@ RUNS = [
   run(4, DEFAULT, False, (10.0,), 1020),
   run(4, DEFAULT, True, (12.0,), 130),
   run(8, DEFAULT, False, (20.0,), 1100),
+  run(8, HALVES, False, (20.0,), 1100),
   run(8, DEFAULT, True, (24.0,), 160, memory=500),
+  run(8, HALVES, True, (24.0,), 160, memory=500),
   run(8, JAX_GRAD, False, (), 16000),
   run(8, AUTOGRAD, False, (40.0,), memory=8000),
 ]

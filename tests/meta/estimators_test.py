@@ -208,6 +208,25 @@ def test_keeping_residuals_changes_nothing_but_the_cost(T, remat):
   assert tree_distance(window.theta, expected.theta) < 1e-12
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("microbatch", [1, 2])
+def test_a_microbatch_changes_nothing_but_the_memory(microbatch):
+  case = make_case(optax.flatten(inner_optimizer("adamw")), 2, "document")
+  parts = dataclasses.replace(case.problem, microbatch=microbatch)
+  names = ("mixed", "first_order", "reverse")
+
+  @functools.partial(jax.jit, compiler_options=QUICK)
+  def both(eta, rest):
+    return [
+      [estimators.ESTIMATORS[name](problem)(eta, *rest) for name in names]
+      for problem in (parts, case.problem)
+    ]
+
+  for (gradient, window), (expected, whole) in zip(*both(case.eta, case.rest), strict=True):
+    assert tree_distance(gradient, expected) < 1e-10
+    assert tree_distance(window.theta, whole.theta) < 1e-12
+
+
 def test_mixed_equals_reverse_in_float32():
   case = make_case(inner_optimizer("adamw"), 2, "document", remat=True, dtype="float32")
   (mixed, _), (reverse, _) = case.compiled("mixed", "reverse")(case.eta)
@@ -300,14 +319,16 @@ def test_one_step_of_sgd_in_closed_form():
     np.testing.assert_allclose(window.theta, -alpha * weights @ gradients, rtol=1e-4)
 
 
-def temporaries(name: str, T: int) -> int:
+def temporaries(name: str, T: int, microbatch: int = 0) -> int:
   """Bytes of temporaries of a meta-gradient over T batches with large activations."""
   rows = [[[1] * 64]] * 32
   batch = pack(rows, length=64, segments=1)
   case = make_case(inner_optimizer("adam"), T, "sequence", remat=True, dtype="float32")
   # A table in place of the rater, whose activations over all T batches are kept on purpose.
   problem = dataclasses.replace(
-    case.problem, rate=lambda eta, batch: eta[batch.tokens_BxL[:, 1]][:, None]
+    case.problem,
+    rate=lambda eta, batch: eta[batch.tokens_BxL[:, 1]][:, None],
+    microbatch=microbatch,
   )
   function = jax.jit(estimators.ESTIMATORS[name](problem), compiler_options=QUICK)
   rest = (*case.rest[:2], stacked([batch] * T), batch)
@@ -321,3 +342,4 @@ def test_memory_does_not_grow_with_the_unroll_as_stored_graphs_do():
   assert short > 5e6, "activations should dominate"
   assert long - short < 0.05 * short
   assert short < 0.6 * temporaries("reverse", 2)
+  assert temporaries("mixed", 2, microbatch=8) < 0.6 * short
