@@ -171,9 +171,9 @@ def rows_to_keep(
   return [row for row in old["rows"] if row["unroll_length"] not in new_lengths]
 
 
-def length_axis(axes: Axes, summary: list[dict[str, Any]]) -> None:
-  """A horizontal axis of T, each double the one before."""
-  lengths = sorted({line["unroll_length"] for line in summary})
+def length_axis(axes: Axes, rows: list[dict[str, Any]]) -> None:
+  """A horizontal axis of the rows' T, each double the one before."""
+  lengths = sorted({row["unroll_length"] for row in rows})
   axes.set_xscale("log", base=2)
   axes.set_xticks(lengths, [str(T) for T in lengths])
   axes.xaxis.set_minor_locator(NullLocator())

@@ -9,13 +9,13 @@ softmax, the optimiser and the meta-gradient stay float32. Writes results/precis
 """
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
 import jax
 import matplotlib
 import meta_states
-import numpy as np
 import tyro
 from matplotlib.figure import Figure
 from meta_states import CONFIG, VOCAB, Truth
@@ -23,7 +23,15 @@ from meta_states import CONFIG, VOCAB, Truth
 from datarater.evaluation.results import environment
 from datarater.meta.estimators import mixed
 from datarater.models import cost
-from datarater.report.style import PALETTE, STYLE, end_labels, interval, panels, save_png
+from datarater.report.style import (
+  PALETTE,
+  STYLE,
+  end_labels,
+  interval,
+  panels,
+  power_of_ten,
+  save_png,
+)
 from datarater.runtime.atomic import write_json
 
 RESULT = Path(__file__).parent / "results" / "precision.json"
@@ -52,19 +60,18 @@ def main(
   rows = meta_states.rows_to_keep(output, settings, unroll_lengths)
   truth = Truth()
   states = [meta_states.warmed_state(seed) for seed in range(seeds)]
-  for T, (dtype, remat) in itertools.product(unroll_lengths, VARIANTS):
-    function = jax.jit(mixed(meta_states.problem(dtype, remat)))
-    for seed, state in enumerate(states):
-      gradient = function(*state.window(T))[0]
-      kinds = {str(x.dtype) for x in jax.tree.leaves(gradient)}
-      assert kinds == {"float32"}, kinds
-      row = {"unroll_length": T, "dtype": dtype, "remat": remat, "seed": seed}
-      rows.append(row | meta_states.compared(gradient, truth.of(state, seed, T)))
-      print(row, {k: f"{rows[-1][k]:.3g}" for k in MEASURED}, flush=True)
+  for T in unroll_lengths:
+    for dtype, remat in VARIANTS:
+      function = jax.jit(mixed(meta_states.problem(dtype, remat)))
+      for seed, state in enumerate(states):
+        gradient = function(*state.window(T))[0]
+        row = {"unroll_length": T, "dtype": dtype, "remat": remat, "seed": seed}
+        rows.append(row | meta_states.compared(gradient, truth.of(state, seed, T)))
+        print(row, {k: f"{rows[-1][k]:.3g}" for k in MEASURED}, flush=True)
     rows.sort(key=lambda row: row["unroll_length"])
     results = {"settings": settings, **environment(), "summary": _summary(rows), "rows": rows}
     write_json(output, results)
-    save_png(figure(results["summary"]), output.with_suffix(".png"))
+    save_png(figure(rows), output.with_suffix(".png"))
   print(table(_summary(rows)))
 
 
@@ -95,24 +102,23 @@ def table(summary: list[dict[str, Any]]) -> str:
   return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def figure(summary: list[dict[str, Any]]) -> Figure:
-  """The relative error over T, a line for each precision; dashed with remat."""
+def figure(rows: list[dict[str, Any]]) -> Figure:
+  """The relative error over T: a dot for each seed, lines through the means; dashed with remat."""
   with matplotlib.rc_context(STYLE):
     drawing, (axes,) = panels((560, 360), 1, 1)
     axes.set_title("relative error of the meta-gradient against float64")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: power_of_ten(round(math.log10(value))))
     ends = []
     for dtype, remat in VARIANTS:
-      lines = [line for line in summary if (line["dtype"], line["remat"]) == (dtype, remat)]
-      if not lines:
-        continue
-      x, y = (np.array([line[k] for line in lines]) for k in ("unroll_length", "relative_error"))
-      half = np.nan_to_num(np.array([line["relative_error_ci95"] for line in lines]))
+      chosen = [row for row in rows if (row["dtype"], row["remat"]) == (dtype, remat)]
       colour = PALETTE["target" if dtype == "bfloat16" else "rater"]
-      axes.plot(x, y, color=colour, linestyle="--" if remat else "-", marker="o", markersize=4)
-      axes.fill_between(x, np.maximum(y - half, y / 10), y + half, color=colour, alpha=0.15)
-      ends.append((f"{dtype}, remat" if remat else dtype, float(y[-1]), colour))
-    meta_states.length_axis(axes, summary)
+      x, y = ([row[k] for row in chosen] for k in ("unroll_length", "relative_error"))
+      axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.6, mfc="none" if remat else colour)
+      x, y = ([line[k] for line in _summary(chosen)] for k in ("unroll_length", "relative_error"))
+      axes.plot(x, y, color=colour, linestyle="--" if remat else "-")
+      ends.append((f"{dtype}, remat" if remat else dtype, y[-1], colour))
+    meta_states.length_axis(axes, rows)
     end_labels(axes, ends)
   return drawing
 
