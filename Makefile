@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/datarater demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check .

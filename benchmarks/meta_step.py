@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from meta_step_counts import plain_flops
-from meta_step_figure import draw
-from meta_step_gpu import GPU_CASES, WITHOUT_GPU, fitted, utilisation, utilisation_targets
-from meta_step_group import Group
-from meta_step_problem import Case, make_start, state_bytes
-from meta_step_runs import PEERS, Run, Runs
-from meta_step_targets import targets
+from meta_step_suite.counts import plain_flops
+from meta_step_suite.figure import draw
+from meta_step_suite.gpu import GPU_CASES, WITHOUT_GPU, fitted, utilisation, utilisation_targets
+from meta_step_suite.group import Group
+from meta_step_suite.problem import Case, make_start, state_bytes
+from meta_step_suite.runs import PEERS, Run, Runs
+from meta_step_suite.targets import targets
 from tqdm import tqdm
 
 from datarater.config import ModelConfig
@@ -144,10 +144,10 @@ def _work(case: Case, unroll_length: int) -> float:
 def _peers(device: Any) -> tuple[tuple[str, ...], list[str]]:
   """PyTorch's variants that can run here, and why not."""
   try:
-    import meta_step_torch
+    from meta_step_suite import torch_peer
   except ImportError as error:
     return (), [f"PyTorch's variants are left out: {error}; pip install -e '.[benchmarks]'"]
-  if not meta_step_torch.prepare(device.platform):
+  if not torch_peer.prepare(device.platform):
     return (), ["PyTorch's variants are left out: this PyTorch has no CUDA"]
   return PEERS, []
 

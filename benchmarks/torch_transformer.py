@@ -1,7 +1,7 @@
 """Our transformer in PyTorch, as a practitioner would write it, with our parameters.
 
 What the peers of the benchmarks share: the rater's (`torch_rater.py`) and the language model's
-(`meta_step_torch.py`). One product makes query, key and value.
+(`meta_step_suite`). One product makes query, key and value.
 """
 
 import numpy as np

@@ -31,14 +31,17 @@ def _with_losses(losses: LossesFn, microbatch: int) -> Callable:
   def in_parts(theta: PyTree, weights_BxD: jax.Array, batch: Batch):
     if microbatch in (0, weights_BxD.shape[0]):
       return at_once(theta, weights_BxD, batch)
-    parts = jax.tree.map(lambda x: x.reshape(-1, microbatch, *x.shape[1:]), (weights_BxD, batch))
+    # Row r goes to part r mod parts: where devices hold a share of the rows, each has some of all.
+    parts = jax.tree.map(
+      lambda x: x.reshape(microbatch, -1, *x.shape[1:]).swapaxes(0, 1), (weights_BxD, batch)
+    )
 
     def add(total: PyTree, part: tuple[jax.Array, Batch]):
       grads, losses = at_once(theta, *part)
       return jax.tree.map(jnp.add, total, grads), losses
 
     grads, losses = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, theta), parts)
-    return grads, losses.reshape(weights_BxD.shape)
+    return grads, losses.swapaxes(0, 1).reshape(weights_BxD.shape)
 
   return in_parts
 

@@ -52,6 +52,11 @@ def joined(coordinator: str = "", processes: int = 0, process_id: int = -1) -> I
     else:
       jax.distributed.initialize()
   except (ValueError, RuntimeError) as error:
+    require(
+      "must be called before" not in str(error),
+      "JAX has taken this process's devices before the processes of the run could find each other; "
+      "compute nothing with JAX where the config file is imported",
+    )
     raise InputError(
       f"the processes of the run do not find each other ({_first_line(error)}); give each of them "
       "--coordinator HOST:PORT, --processes and --process-id"

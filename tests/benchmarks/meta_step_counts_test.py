@@ -1,7 +1,7 @@
 """The benchmark's predictions are those of the derivation, and of what it traces."""
 
 import pytest
-from meta_step_counts import (
+from meta_step_suite.counts import (
   meta_gradient_flops,
   needed_flops,
   peak_flops,

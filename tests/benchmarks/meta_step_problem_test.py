@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 from meta_step import main
-from meta_step_memory import growth
-from meta_step_problem import Case, Start, make_start, meta_gradient, state_bytes
-from meta_step_runs import DEFAULT, JAX_GRAD, MIXED, PEERS, REVERSE
+from meta_step_suite.memory import growth
+from meta_step_suite.problem import Case, Start, make_start, meta_gradient, state_bytes
+from meta_step_suite.runs import DEFAULT, JAX_GRAD, MIXED, PEERS, REVERSE
 from problems import MODEL, QUICK, tree_distance
 
 from datarater.config import OptimizerConfig
@@ -49,7 +49,7 @@ def test_remat_reaches_the_model():
 @pytest.mark.parametrize("peer", PEERS)
 def test_pytorch_solves_it_too(peer):
   pytest.importorskip("torchopt", reason="PyTorch is an extra")
-  from meta_step_torch import TorchMetaGradient
+  from meta_step_suite.torch_peer import TorchMetaGradient
 
   ours = gradient(DEFAULT)[0]
   assert tree_distance(TorchMetaGradient(CASE, start(), peer, 2).run(2), ours) < 1e-4
@@ -59,7 +59,7 @@ def test_pytorch_solves_it_too(peer):
 def test_pytorchs_optimisers_are_ours(peer):
   torch = pytest.importorskip("torch", reason="PyTorch is an extra")
   pytest.importorskip("torchopt", reason="PyTorch is an extra")
-  from meta_step_torch import OPTIMIZERS
+  from meta_step_suite.torch_peer import OPTIMIZERS
 
   config = OptimizerConfig(name="adam", learning_rate=0.1, eps=0.01, eps_root=0.1)
   theta, grads, mu, nu = np.abs(np.random.default_rng(0).normal(size=(4, 5))).astype(np.float32)

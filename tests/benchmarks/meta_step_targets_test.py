@@ -1,9 +1,9 @@
 """Ratios and targets, on runs whose numbers are made up."""
 
 import pytest
-from meta_step_figure import draw
-from meta_step_runs import AUTOGRAD, DEFAULT, HALVES, JAX_GRAD, PLAIN, TORCHOPT, Run, Runs
-from meta_step_targets import targets
+from meta_step_suite.figure import draw
+from meta_step_suite.runs import AUTOGRAD, DEFAULT, HALVES, JAX_GRAD, PLAIN, TORCHOPT, Run, Runs
+from meta_step_suite.targets import targets
 
 KEEP = "mixed, keep"
 

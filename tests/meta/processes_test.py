@@ -92,8 +92,7 @@ class Command:
     ]
 
   def finish(self, processes) -> list[int]:
-    codes = [process.wait(DEADLINE) for process in processes]
-    return codes
+    return [process.wait(DEADLINE) for process in processes]
 
   def logs(self) -> str:
     return self.log("two0").read_text() + self.log("two1").read_text()
@@ -172,6 +171,20 @@ def test_a_run_goes_on_with_another_mesh(command, whole, tmp_path):
       a, b = ([row[name] for row in some[STEPS:]] for some in (other, same))
       np.testing.assert_allclose(a, b, rtol=1e-5, err_msg=name)
     assert tree_distance(read_rater(results[layout] / trainer.RATER).eta, eta) < 1e-5
+
+
+def test_devices_taken_too_early_say_where(tmp_path):
+  config = tmp_path / "config.py"
+  config.write_text("import jax\njax.devices()\n" + CONFIG)
+  options = "--coordinator 127.0.0.1:1 --processes 1 --process-id 0 --run-dir".split()
+  done = subprocess.run(
+    [sys.executable, "-m", "datarater.cli", "meta-train", str(config), *options, str(tmp_path)],
+    env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == BAD_INPUT
+  assert "compute nothing with JAX where the config file is imported" in done.stderr
 
 
 def test_what_one_process_meets_ends_both_with_a_line(command, tmp_path):

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from meta_step_runs import AUTOGRAD, DEFAULT, HALVES, JAX_GRAD, KEEP, PLAIN, TORCHOPT
 
 from datarater.report import style
+from meta_step_suite.runs import AUTOGRAD, DEFAULT, HALVES, JAX_GRAD, KEEP, PLAIN, TORCHOPT
 
 COLOURS = {
   DEFAULT: style.PALETTE["rater"],

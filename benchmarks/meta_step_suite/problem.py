@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from meta_step_runs import HALVES, JAX_GRAD, MIXED, PLAIN
 
 from datarater.config import MetaConfig, ModelConfig, OptimizerConfig
 from datarater.data.packing import Chunk, assemble, cut
@@ -28,6 +27,7 @@ from datarater.models.traced_cost import product_flops
 from datarater.training.lm import TrainState, make_train_step
 from datarater.training.optimizers import make_optimizer
 from datarater.types import Batch, PyTree
+from meta_step_suite.runs import HALVES, JAX_GRAD, MIXED, PLAIN
 
 BYTES = 257
 """Ids of the bytes tokenizer: such models see the bundled text, the others random tokens."""

@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 import psutil
-from meta_step_counts import predicted_ratio
-from meta_step_memory import growth_in_a_process
-from meta_step_problem import Case, Inner, Program, Start, make_program
-from meta_step_runs import DEFAULT, JAX_GRAD, KEEP, MIXED, PLAIN, REVERSE, Run
 from tqdm import tqdm
+
+from meta_step_suite.counts import predicted_ratio
+from meta_step_suite.memory import growth_in_a_process
+from meta_step_suite.problem import Case, Inner, Program, Start, make_program
+from meta_step_suite.runs import DEFAULT, JAX_GRAD, KEEP, MIXED, PLAIN, REVERSE, Run
 
 REVERSE_AT = 2
 """The T at which our reference is measured."""
@@ -116,7 +117,7 @@ class Group:
     return ways
 
   def _torch(self, variant: str):
-    from meta_step_torch import TorchMetaGradient
+    from meta_step_suite.torch_peer import TorchMetaGradient
 
     device = "cuda" if self._on_gpu else "cpu"
     return TorchMetaGradient(self._case, self._start, variant, self._T, device)

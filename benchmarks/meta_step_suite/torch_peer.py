@@ -13,13 +13,13 @@ import numpy as np
 import optax
 import torch
 import torchopt
-from meta_step_problem import ADAM, Case, Start
-from meta_step_runs import AUTOGRAD, TORCHOPT
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_transformer import Transformer, to_torch
 
 from datarater.config import OptimizerConfig
+from meta_step_suite.problem import ADAM, Case, Start
+from meta_step_suite.runs import AUTOGRAD, TORCHOPT
 
 Tensors = tuple[torch.Tensor, ...]
 

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from meta_step_problem import Case, Inner, make_program, make_start
-from meta_step_runs import PEERS
-
 from datarater.config import ModelConfig
+from meta_step_suite.problem import Case, Inner, make_program, make_start
+from meta_step_suite.runs import PEERS
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Tensors get pages of their own and return them at once: no freed memory is used again unseen."""
@@ -31,7 +30,8 @@ def growth_in_a_process(case: Case, variant: str, unroll_length: int, remat: boo
     return None
   job = {"case": dataclasses.asdict(case), "run": [variant, unroll_length, remat]}
   done = subprocess.run(
-    [sys.executable, __file__, json.dumps(job)],
+    [sys.executable, "-m", __name__, json.dumps(job)],
+    cwd=Path(__file__).parents[1],
     capture_output=True,
     text=True,
     env=os.environ | ALLOCATOR | {"JAX_PLATFORMS": "cpu"},
@@ -65,7 +65,7 @@ def _child(job: str) -> None:
   start = make_start(case, warm_steps=0)
   # Both run once before it counts: threads and kernels' own buffers are there then.
   if variant in PEERS:
-    from meta_step_torch import TorchMetaGradient, prepare
+    from meta_step_suite.torch_peer import TorchMetaGradient, prepare
 
     prepare("cpu")
     TorchMetaGradient(case, start, variant, WARM_UNROLL).run()

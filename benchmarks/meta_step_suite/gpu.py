@@ -10,15 +10,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from meta_step_counts import needed_flops, peak_flops, rows_that_fit
-from meta_step_problem import Case, Inner, Start, make_program, make_start
-from meta_step_runs import DEFAULT, MIXED, Runs, over
-from meta_step_targets import target
 
 from datarater.config import ModelConfig
 from datarater.models.cost import rating_flops
 from datarater.models.presets import preset
 from datarater.models.rater import init_rater, rate_fn
+from meta_step_suite.counts import needed_flops, peak_flops, rows_that_fit
+from meta_step_suite.problem import Case, Inner, Start, make_program, make_start
+from meta_step_suite.runs import DEFAULT, MIXED, Runs, over
+from meta_step_suite.targets import target
 
 
 def _large(name: str) -> Case:

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from meta_step_runs import DEFAULT, HALVES, JAX_GRAD, MIXED, PEERS, Run, Runs, over, remat_name
+from meta_step_suite.runs import (
+  DEFAULT,
+  HALVES,
+  JAX_GRAD,
+  MIXED,
+  PEERS,
+  Run,
+  Runs,
+  over,
+  remat_name,
+)
 
 
 def target(
