@@ -176,7 +176,7 @@ def test_a_run_goes_on_with_another_mesh(command, whole, tmp_path):
 def test_devices_taken_too_early_say_where(tmp_path):
   config = tmp_path / "config.py"
   config.write_text("import jax\njax.devices()\n" + CONFIG)
-  options = "--coordinator 127.0.0.1:1 --processes 1 --process-id 0 --run-dir".split()
+  options = ["--coordinator", "127.0.0.1:1", "--processes", "1", "--process-id", "0", "--run-dir"]
   done = subprocess.run(
     [sys.executable, "-m", "datarater.cli", "meta-train", str(config), *options, str(tmp_path)],
     env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
