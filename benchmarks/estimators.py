@@ -1,7 +1,8 @@
 """The estimators of the meta-gradient beside each other: direction, length, time.
 
     python benchmarks/estimators.py                        # minutes on two CPU cores
-    python benchmarks/estimators.py --unroll-lengths 2 4   # these again, the others stay
+    python benchmarks/estimators.py --unroll-lengths 2 4   # these again, the others stay;
+    python benchmarks/estimators.py --estimators mixed     # so too, by name
 
 Demo-sized models in mid-training on bundled text (`meta_states.py`), several seeds. The truth is
 `reverse` in float64; the estimators run in float32, as in training. Of `evolution` with fewer pairs
@@ -31,6 +32,7 @@ from datarater.meta.estimators import make_estimator
 from datarater.models import cost, language_model
 from datarater.report.style import PALETTE, STYLE, end_labels, interval, panels, save_png
 from datarater.runtime.atomic import write_json
+from datarater.runtime.memory import keep_freed_memory
 from datarater.training.lm import TrainState, make_train_step
 from datarater.training.optimizers import make_optimizer
 
@@ -49,20 +51,28 @@ COLOURS = {"reverse": "unfiltered", "mixed": "rater", "first_order": "target"}
 MEASURED = ("cosine", "norm_ratio", "over_plain_step")
 TIMED_SECONDS = 0.5
 """A call is repeated for as long; the fastest counts."""
-PLAIN_CALLS = 10
-"""At least so many plain steps beside each."""
+CALLS, PLAIN_CALLS = 3, 10
+"""At least so many of an estimator, and of plain steps beside it; of `evolution`, which is many
+calls in itself, one a draw."""
 
 
 def main(
-  seeds: int = 3, unroll_lengths: tuple[int, ...] = (1, 2, 4, 8), output: Path = RESULT
+  seeds: int = 3,
+  unroll_lengths: tuple[int, ...] = (1, 2, 4, 8),
+  estimators: tuple[str, ...] = tuple(ESTIMATORS),
+  output: Path = RESULT,
 ) -> None:
   """Measures and writes.
 
   Args:
     seeds: States, each from its own models and batches.
-    unroll_lengths: T. Others that the output holds stay as they are.
+    unroll_lengths: T.
+    estimators: By their names in the output; what it holds of others, and of other T, stays.
     output: The JSON; the figure lies beside it.
   """
+  unknown = set(estimators) - set(ESTIMATORS)
+  if unknown:
+    raise SystemExit(f"no estimator {', '.join(unknown)}; choose of {list(ESTIMATORS)}")
   settings = {
     "inner_parameters": cost.language_model_parameters(CONFIG.inner, VOCAB),
     "rater_parameters": cost.rater_parameters(CONFIG.rater, VOCAB),
@@ -72,18 +82,27 @@ def main(
     "evolution_scale": MetaConfig().evolution_scale,
     "seeds": seeds,
   }
-  rows = meta_states.rows_to_keep(output, settings, unroll_lengths)
+  rows = meta_states.rows_to_keep(
+    output,
+    settings,
+    lambda row: row["unroll_length"] in unroll_lengths and row["estimator"] in estimators,
+  )
+  if jax.default_backend() == "cpu":
+    keep_freed_memory()  # as the commands that train do
   truth = Truth()
   states = [meta_states.warmed_state(seed) for seed in range(seeds)]
   plain = _plain_step(states[0])
   for T in unroll_lengths:
-    for name, config in ESTIMATORS.items():
+    for name in estimators:
+      config = ESTIMATORS[name]
       function = jax.jit(make_estimator(config, meta_states.problem()))
       function = function.lower(*states[0].window(T), jax.random.key(0)).compile()
       predicted = {"predicted_over_plain_step": _predicted(config, T)}
       for seed, state in enumerate(states):
-        draws = max(PAIRS) // config.evolution_pairs if config.estimator == "evolution" else 1
-        measured = _measure(function, plain, state, T, truth.of(state, seed, T), draws)
+        by_draws = config.estimator == "evolution"
+        draws = max(PAIRS) // config.evolution_pairs if by_draws else 1
+        calls = 1 if by_draws else CALLS
+        measured = _measure(function, plain, state, T, truth.of(state, seed, T), draws, calls)
         rows.append({"unroll_length": T, "estimator": name, "seed": seed} | measured | predicted)
         print(f"T = {T}, {name}:", {k: f"{measured[k]:.4g}" for k in MEASURED}, flush=True)
     rows.sort(key=lambda row: row["unroll_length"])
@@ -107,14 +126,20 @@ def _plain_step(state: State) -> Callable[[State], Any]:
 
 
 def _measure(
-  function: Callable, plain: Callable, state: State, T: int, exact: np.ndarray, draws: int
+  function: Callable,
+  plain: Callable,
+  state: State,
+  T: int,
+  exact: np.ndarray,
+  draws: int,
+  calls: int,
 ) -> dict[str, float]:
   """One estimator at one state: means over draws of its noise. All programs are compiled before."""
   window = state.window(T)
   taken, compared = [], []
   for draw in range(draws):
     key = jax.random.key(draw)
-    seconds, (gradient, _) = _timed(lambda key=key: function(*window, key), 1)
+    seconds, (gradient, _) = _timed(lambda key=key: function(*window, key), calls)
     taken.append(seconds)
     compared.append(meta_states.compared(gradient, exact))
   plain_seconds, _ = _timed(lambda: plain(state), PLAIN_CALLS)
@@ -162,6 +187,8 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
   for T in sorted({row["unroll_length"] for row in rows}):
     for name in ESTIMATORS:
       chosen = [row for row in rows if (row["unroll_length"], row["estimator"]) == (T, name)]
+      if not chosen:
+        continue
       line: dict[str, Any] = {"unroll_length": T, "estimator": name}
       for measure in (*MEASURED, "relative_error"):
         line[measure], line[f"{measure}_ci95"] = interval([row[measure] for row in chosen])
@@ -175,7 +202,7 @@ def table(summary: list[dict[str, Any]]) -> str:
   lengths = sorted({line["unroll_length"] for line in summary})
   head = ["estimator", *(f"{what}, T = {T}" for what in ("cosine", "time") for T in lengths)]
   rows = [head, ["---"] * len(head)]
-  for name in ESTIMATORS:
+  for name in dict.fromkeys(line["estimator"] for line in summary):
     lines = [line for line in summary if line["estimator"] == name]
     cosines = [f"{line['cosine']:.3f} ± {line['cosine_ci95']:.3f}" for line in lines]
     times = [f"{line['over_plain_step']:.3g}" for line in lines]
@@ -198,7 +225,7 @@ def figure(summary: list[dict[str, Any]]) -> Figure:
 
 def _lines(axes: Axes, summary: list[dict[str, Any]], measure: str) -> None:
   ends = []
-  for name in ESTIMATORS:
+  for name in dict.fromkeys(line["estimator"] for line in summary):
     lines = [line for line in summary if line["estimator"] == name]
     colour = PALETTE[COLOURS.get(name, "random")]
     x, y = [line["unroll_length"] for line in lines], np.array([line[measure] for line in lines])

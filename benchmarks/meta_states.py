@@ -6,6 +6,7 @@ warms inner model, optimiser and rater, whose head would else be zero and hide i
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -160,15 +161,15 @@ class Truth:
 
 
 def rows_to_keep(
-  output: Path, settings: dict[str, Any], new_lengths: tuple[int, ...]
+  output: Path, settings: dict[str, Any], again: Callable[[dict[str, Any]], bool]
 ) -> list[dict[str, Any]]:
-  """What an earlier run with the same settings measured at other T."""
+  """What an earlier run with the same settings measured, but for rows to be measured `again`."""
   if not output.is_file():
     return []
   old = read_json(output, "results")
   if old["settings"] != settings:
     return []
-  return [row for row in old["rows"] if row["unroll_length"] not in new_lengths]
+  return [row for row in old["rows"] if not again(row)]
 
 
 def length_axis(axes: Axes, rows: list[dict[str, Any]]) -> None:

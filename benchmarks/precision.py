@@ -57,7 +57,9 @@ def main(
     "matmul_precision": jax.config.values["jax_default_matmul_precision"] or "default",
     "seeds": seeds,
   }
-  rows = meta_states.rows_to_keep(output, settings, unroll_lengths)
+  rows = meta_states.rows_to_keep(
+    output, settings, lambda row: row["unroll_length"] in unroll_lengths
+  )
   truth = Truth()
   states = [meta_states.warmed_state(seed) for seed in range(seeds)]
   for T in unroll_lengths:

@@ -21,8 +21,8 @@ REVERSE_AT = 2
 """The T at which our reference is measured."""
 MEMORY_AT = (2, 8)
 """The T at which a process of ours is measured; PyTorch's is at every T."""
-ENOUGH, LONG = 0.1, 3.0
-"""Seconds: shorter steps are timed several in a row; longer ones need no warm-up."""
+ENOUGH = 0.1
+"""Seconds: shorter steps are timed several in a row."""
 SHARE = 0.8
 """Of the free memory, the most that a program may need to be run."""
 
@@ -129,25 +129,25 @@ class Group:
     return psutil.virtual_memory().available
 
   def _in_turn(self, ways: dict[Key, Way], rounds: int, done: Callable[[], None]):
-    """(gradients from the start, seconds of each round)"""
+    """(gradients from the start, seconds of each round)
+
+    Before what is timed comes a call that is not, as in training a step comes before the step: it
+    finds its memory again, which the other variants have used or the system taken back.
+    """
     gradients: dict[Key, np.ndarray] = {}
-    times: dict[Key, int] = {}
     seconds: dict[Key, list[float]] = {key: [] for key in ways}
-    for index in range(rounds):
+    for _ in range(rounds):
       for key, way in ways.items():
-        done()
-        if index == 0:
+        if key not in gradients:
           self._inner.reset()
-          begin = time.perf_counter()
-          gradients[key] = np.asarray(way(1))
-          first = time.perf_counter() - begin
-          times[key] = max(1, math.ceil(ENOUGH / first))
-          if first > LONG:
-            seconds[key].append(first)
-            continue
         begin = time.perf_counter()
-        way(times[key])
-        seconds[key].append((time.perf_counter() - begin) / times[key])
+        gradient = np.asarray(way(1))
+        times = max(1, math.ceil(ENOUGH / (time.perf_counter() - begin)))
+        gradients.setdefault(key, gradient)
+        begin = time.perf_counter()
+        way(times)
+        seconds[key].append((time.perf_counter() - begin) / times)
+        done()
     return gradients, seconds
 
   def _run(self, key: Key, programs, memory, gradients, seconds) -> Run:

@@ -1,5 +1,6 @@
 """The verb `plan`: what a meta-training run takes, before anything is allocated."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,9 @@ def plan_verb(default: MetaTrainConfig) -> Callable[..., None]:
     from datarater.runtime.atomic import write_json
 
     start_virtual_devices(config.mesh.devices)
-    made = make_plan(config, assumptions)
+    doing = f"Compiling the meta-step for {config.mesh.devices} devices: a minute at paper scale"
+    with contextlib.nullcontext() if quiet else Console(stderr=True).status(doing):
+      made = make_plan(config, assumptions)
     if not quiet:
       show(made, Console())
     if output is not None:

@@ -28,11 +28,9 @@ def keep_freed_memory() -> bool:
     return False
   libc = ctypes.CDLL(None, use_errno=True)
   options = ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1))
-  kept = (
-    min(libc.mallopt(option, value) for option, value in options) == 1
-  )  # each, whatever came of the others
+  kept = [libc.mallopt(option, value) == 1 for option, value in options]
   _ask_for_huge_pages(libc, int(HUGE_SHARE * psutil.virtual_memory().total))
-  return kept
+  return all(kept)
 
 
 def _ask_for_huge_pages(libc: ctypes.CDLL, size: int) -> None:
