@@ -1,6 +1,6 @@
 """Time and memory of the meta-step against plain training, `jax.grad` and PyTorch, in one run.
 
-    python benchmarks/meta_step.py                # about 40 minutes on 2 cores
+    python benchmarks/meta_step.py                # about 45 minutes on 2 cores
     python benchmarks/meta_step.py --preset gpu   # the same on a GPU, and utilisation there
     python benchmarks/meta_step.py --quick        # a few minutes: does it run?
 
