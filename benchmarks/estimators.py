@@ -5,8 +5,8 @@
     python benchmarks/estimators.py --estimators mixed     # so too, by name
 
 Demo-sized models in mid-training on bundled text (`meta_states.py`), several seeds. The truth is
-`reverse` in float64; the estimators run in float32, as in training. Of `evolution` with fewer pairs
-more draws are taken, 64 pairs in all, and their cosines averaged. Time is over one plain training
+`reverse` in float64; the estimators run in float32, as in training. Of `evolution` with
+fewer than 64 pairs two draws are taken, and their cosines averaged. Time is over one plain training
 step of the inner model, measured beside it; the operation count predicts it.
 Writes results/estimators.json and results/estimators.png.
 """
@@ -100,7 +100,7 @@ def main(
       predicted = {"predicted_over_plain_step": _predicted(config, T)}
       for seed, state in enumerate(states):
         by_draws = config.estimator == "evolution"
-        draws = max(PAIRS) // config.evolution_pairs if by_draws else 1
+        draws = 2 if by_draws and config.evolution_pairs < max(PAIRS) else 1
         calls = 1 if by_draws else CALLS
         measured = _measure(function, plain, state, T, truth.of(state, seed, T), draws, calls)
         rows.append({"unroll_length": T, "estimator": name, "seed": seed} | measured | predicted)
