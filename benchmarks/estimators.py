@@ -5,9 +5,9 @@
     python benchmarks/estimators.py --estimators mixed     # so too, by name
 
 Demo-sized models in mid-training on bundled text (`meta_states.py`), several seeds. The truth is
-`reverse` in float64; the estimators run in float32, as in training. Of `evolution` with
-fewer than 64 pairs two draws are taken, and their cosines averaged. Time is over one plain training
-step of the inner model, measured beside it; the operation count predicts it.
+`reverse` in float64; the estimators run in float32, as in training. Of `evolution` with fewer than
+64 pairs two draws are taken, and their cosines averaged. Time is over one plain training step of
+the inner model, measured beside it; the operation count predicts it.
 Writes results/estimators.json and results/estimators.png.
 """
 
@@ -52,8 +52,8 @@ MEASURED = ("cosine", "norm_ratio", "over_plain_step")
 TIMED_SECONDS = 0.5
 """A call is repeated for as long; the fastest counts."""
 CALLS, PLAIN_CALLS = 3, 10
-"""At least so many of an estimator, and of plain steps beside it; of `evolution`, which is many
-calls in itself, one a draw."""
+"""At least so many of an estimator, and of plain steps beside it. A draw of `evolution` is one: it
+is many unrolls in itself."""
 
 
 def main(
@@ -99,10 +99,7 @@ def main(
       function = function.lower(*states[0].window(T), jax.random.key(0)).compile()
       predicted = {"predicted_over_plain_step": _predicted(config, T)}
       for seed, state in enumerate(states):
-        by_draws = config.estimator == "evolution"
-        draws = 2 if by_draws and config.evolution_pairs < max(PAIRS) else 1
-        calls = 1 if by_draws else CALLS
-        measured = _measure(function, plain, state, T, truth.of(state, seed, T), draws, calls)
+        measured = _measure(config, function, plain, state, T, truth.of(state, seed, T))
         rows.append({"unroll_length": T, "estimator": name, "seed": seed} | measured | predicted)
         print(f"T = {T}, {name}:", {k: f"{measured[k]:.4g}" for k in MEASURED}, flush=True)
     rows.sort(key=lambda row: row["unroll_length"])
@@ -126,15 +123,12 @@ def _plain_step(state: State) -> Callable[[State], Any]:
 
 
 def _measure(
-  function: Callable,
-  plain: Callable,
-  state: State,
-  T: int,
-  exact: np.ndarray,
-  draws: int,
-  calls: int,
+  config: MetaConfig, function: Callable, plain: Callable, state: State, T: int, exact: np.ndarray
 ) -> dict[str, float]:
   """One estimator at one state: means over draws of its noise. All programs are compiled before."""
+  noisy = config.estimator == "evolution"
+  draws = 2 if noisy and config.evolution_pairs < max(PAIRS) else 1
+  calls = 1 if noisy else CALLS
   window = state.window(T)
   taken, compared = [], []
   for draw in range(draws):
