@@ -65,7 +65,7 @@ def main(
   """Measures and writes.
 
   Args:
-    seeds: States, each from its own models and batches.
+    seeds: States, each from its own models and batches; 2 or more.
     unroll_lengths: T.
     estimators: By their names in the output; what it holds of others, and of other T, stays.
     output: The JSON; the figure lies beside it.
@@ -90,7 +90,7 @@ def main(
   if jax.default_backend() == "cpu":
     keep_freed_memory()  # as the commands that train do
   truth = Truth()
-  states = [meta_states.warmed_state(seed) for seed in range(seeds)]
+  states = meta_states.warmed_states(seeds)
   plain = _plain_step(states[0])
   for T in unroll_lengths:
     for name in estimators:

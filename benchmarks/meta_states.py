@@ -109,6 +109,13 @@ def warmed_state(seed: int) -> State:
   return state
 
 
+def warmed_states(seeds: int) -> list[State]:
+  """Those of so many seeds: two or more, as the results have intervals."""
+  if seeds < 2:
+    raise SystemExit(f"seeds is {seeds}; give 2 or more, for an interval")
+  return [warmed_state(seed) for seed in range(seeds)]
+
+
 _META_ADAM = optax.chain(
   optax.clip_by_global_norm(CONFIG.meta.clip_norm), optax.adam(CONFIG.meta.learning_rate)
 )

@@ -46,7 +46,7 @@ def main(
   """Measures and writes.
 
   Args:
-    seeds: States, each from its own models and batches.
+    seeds: States, each from its own models and batches; 2 or more.
     unroll_lengths: T. Others that the output holds stay as they are.
     output: The JSON; the figure lies beside it.
   """
@@ -61,7 +61,7 @@ def main(
     output, settings, lambda row: row["unroll_length"] in unroll_lengths
   )
   truth = Truth()
-  states = [meta_states.warmed_state(seed) for seed in range(seeds)]
+  states = meta_states.warmed_states(seeds)
   for T in unroll_lengths:
     for dtype, remat in VARIANTS:
       function = jax.jit(mixed(meta_states.problem(dtype, remat)))
