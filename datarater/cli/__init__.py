@@ -1,7 +1,6 @@
 """The command line: one verb a function. Exit codes: 0 done, 2 bad input, 1 a failure of ours."""
 
 import contextlib
-import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from datarater.cli import data
 from datarater.cli.curation import inspect, score, select
 from datarater.cli.plan import plan_verb
 from datarater.config import MetaTrainConfig, TrainConfig
@@ -42,49 +42,6 @@ def demo(run_dir: Path = Path("runs/demo"), quiet: bool = False) -> None:
 
   _settle_in()
   story.demo(story.demo_config(), run_dir, progress=not quiet)
-
-
-def data_prepare(
-  input: tuple[str, ...],
-  output: Path,
-  text_key: str = "text",
-  id_key: str = "id",
-  domain_key: str = "domain",
-  group_key: str = "",
-  split_key: str = "",
-  seed: int = 0,
-  paragraphs: bool = False,
-) -> None:
-  """Turns files of text into a dataset to train on: TFDS, array_record, five disjoint splits.
-
-  Records that cannot be used go to rejected.jsonl with their reason. Use the folder as
-  `--data.dataset`.
-
-  Args:
-    input: Files or globs: .jsonl (also .gz, .zst, .xz), .parquet, .txt (one document a file).
-    output: Folder of the dataset, made whole or not at all.
-    text_key: Field of the text; dots lead into nested objects.
-    id_key: Field of the id; where it is missing, the id comes from the text.
-    domain_key: Field of the domain; where it is missing, the file's name serves.
-    group_key: Field that names the source document, all of which stays in one split (default: id).
-    split_key: Field that names the split, instead of a seeded hash of the group.
-    seed: Of that hash.
-    paragraphs: Cut plain text at blank lines, a document a paragraph.
-  """
-  from datarater.data.builders.prepare import prepare
-
-  summary = prepare(
-    input,
-    output,
-    text_key=text_key,
-    id_key=id_key,
-    domain_key=domain_key,
-    group_key=group_key,
-    split_key=split_key,
-    seed=seed,
-    paragraphs=paragraphs,
-  )
-  _print_json(summary)
 
 
 def _meta_train_verb(default: MetaTrainConfig) -> Callable[..., None]:
@@ -206,9 +163,8 @@ CONFIGURED: dict[str, tuple[type, Callable[[Any], Callable[..., None]]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs the verb that `arguments` (default: of the process) name; returns the exit code."""
   arguments = list(sys.argv[1:] if arguments is None else arguments)
-  if arguments[:2] == ["data", "prepare"]:
-    arguments[:2] = ["data prepare"]
   try:
+    arguments = data.joined(arguments)
     tyro.extras.subcommand_cli_from_dict(
       _verbs(arguments), prog="datarater", description=_DESCRIPTION, args=arguments or ["--help"]
     )
@@ -228,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verbs(arguments: Sequence[str]) -> dict[str, Callable[..., None]]:
-  verbs: dict[str, Callable[..., None]] = {"demo": demo, "data prepare": data_prepare}
+  verbs: dict[str, Callable[..., None]] = {"demo": demo, **data.VERBS}
   for name, (cls, make) in CONFIGURED.items():
     verbs[name] = make(_default_config(arguments, name, cls))
   more = (score, select, inspect, evaluate, report)
@@ -250,7 +206,3 @@ def _settle_in() -> None:
 
   if jax.default_backend() == "cpu":
     keep_freed_memory()
-
-
-def _print_json(values: Any) -> None:
-  Console().print_json(json.dumps(values))

@@ -1,0 +1,84 @@
+"""The data verbs: datasets from the user's files, and from public packages by recipe."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from datarater.errors import require
+
+
+def prepare(
+  input: tuple[str, ...],
+  output: Path,
+  text_key: str = "text",
+  id_key: str = "id",
+  domain_key: str = "domain",
+  group_key: str = "",
+  split_key: str = "",
+  seed: int = 0,
+  paragraphs: bool = False,
+) -> None:
+  """Turns files of text into a dataset to train on: TFDS, array_record, five disjoint splits.
+
+  Records that cannot be used go to rejected.jsonl with their reason. Use the folder as
+  `--data.dataset`.
+
+  Args:
+    input: Files or globs: .jsonl (also .gz, .zst, .xz), .parquet, .txt (one document a file).
+    output: Folder of the dataset, made whole or not at all.
+    text_key: Field of the text; dots lead into nested objects.
+    id_key: Field of the id; where it is missing, the id comes from the text.
+    domain_key: Field of the domain; where it is missing, the file's name serves.
+    group_key: Field that names the source document, all of which stays in one split (default: id).
+    split_key: Field that names the split, instead of a seeded hash of the group.
+    seed: Of that hash.
+    paragraphs: Cut plain text at blank lines, a document a paragraph.
+  """
+  from datarater.data.builders.prepare import prepare as prepare_files
+
+  summary = prepare_files(
+    input,
+    output,
+    text_key=text_key,
+    id_key=id_key,
+    domain_key=domain_key,
+    group_key=group_key,
+    split_key=split_key,
+    seed=seed,
+    paragraphs=paragraphs,
+  )
+  _print_json(summary)
+
+
+RECIPES: dict[str, Callable[..., None]] = {}
+"""What `data build` can build: name → verb, whose options are its own."""
+
+VERBS: dict[str, Callable[..., None]] = {
+  "data prepare": prepare,
+  **{f"data build {name}": verb for name, verb in RECIPES.items()},
+}
+"""Each is typed as separate words; `joined` makes one of them."""
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+  """`data prepare ...` and `data build NAME ...` with the words of the verb in one argument."""
+  if list(arguments[:1]) != ["data"]:
+    return list(arguments)
+  for words in (2, 3):
+    verb = " ".join(arguments[:words])
+    if verb in VERBS:
+      return [verb, *arguments[words:]]
+  asked = arguments[1:3] if arguments[1:2] == ["build"] else arguments[1:2]
+  names = [word for word in asked if not word.startswith("-")]
+  require(
+    "--help" in arguments or "-h" in arguments,
+    f"`{' '.join(['data', *names])}` is no verb; give one of: {', '.join(VERBS)}",
+  )
+  return ["--help"]
+
+
+def _print_json(values: Any) -> None:
+  Console().print_json(json.dumps(values))
