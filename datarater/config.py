@@ -216,6 +216,7 @@ class MetaTrainConfig:
     mesh: How devices share the work.
     checkpoint_every: Meta-steps between checkpoints.
     keep_checkpoints: How many stay on disk.
+    snapshot_every: Meta-steps between raters that are kept in `snapshots/`, 0 for none.
     cdf_documents: Documents of the inner split rated at the end, for the CDF of ratings.
   """
 
@@ -229,10 +230,11 @@ class MetaTrainConfig:
   mesh: MeshConfig = MeshConfig()
   checkpoint_every: int = 50
   keep_checkpoints: int = 2
+  snapshot_every: int = 0
   cdf_documents: int = 2048
 
   def __post_init__(self) -> None:
-    require_at_least(self, 0, "seed")
+    require_at_least(self, 0, "seed", "snapshot_every")
     require_at_least(self, 1, "checkpoint_every", "keep_checkpoints", "cdf_documents")
     for role in ("rater", "inner"):
       require(
@@ -269,24 +271,34 @@ class SelectionConfig:
   """Which of the pool a language model trains on.
 
   Args:
-    kind: Everything, a random share, or what the rater keeps.
+    kind: Everything, a random share, what the rater keeps, or what ratings made before keep.
     mode: `offline` rates the whole pool once and keeps its top share; `online` draws
       batch/(1-discard_fraction) rows and keeps the best of each batch. A random share is always
       taken offline.
     discard_fraction: Share to discard.
     rater: Folder of a rater.
+    ratings: File that `RatedPool.save` wrote, of this pool.
+    charge: How the FLOPs of offline ratings count: the whole `pool` before the first step, or what
+      has been `drawn` of it so far, as in a pipeline that rates as it reads; never more than all.
   """
 
-  kind: Literal["unfiltered", "random", "rater"] = "unfiltered"
+  kind: Literal["unfiltered", "random", "rater", "ratings"] = "unfiltered"
   mode: Literal["offline", "online"] = "offline"
   discard_fraction: float = 0.5
   rater: str = ""
+  ratings: str = ""
+  charge: Literal["pool", "drawn"] = "pool"
 
   def __post_init__(self) -> None:
     require_fractions(self, "discard_fraction")
     require(
       self.kind != "rater" or bool(self.rater),
       "selection.kind is 'rater' but selection.rater is empty; name a rater folder",
+    )
+    require(
+      self.kind != "ratings" or (bool(self.ratings) and self.mode == "offline"),
+      f"selection.kind is 'ratings' with selection.ratings {self.ratings!r} and selection.mode "
+      f"{self.mode!r}; name a file of ratings, and set the mode to 'offline'",
     )
 
 
@@ -307,8 +319,10 @@ class TrainConfig:
     batch: Rows a step.
     evaluations: Points of the learning curve, the last at the end.
     evaluation_split: `validation` to choose by, `test` to report once.
-    evaluation_rows: Most rows of each domain beside the target, 0 for all; the target is read
-      whole.
+    evaluation_rows: Most rows of each domain beside the targets, 0 for all.
+    evaluation_targets: Domains that are read as fully as data.target_domain.
+    evaluation_target_rows: Most rows of the target and of each of them, 0 for all.
+    validate: Evaluate the validation split as well, once, at the end: to choose by it.
     checkpoint_every: Steps between checkpoints.
   """
 
@@ -323,10 +337,13 @@ class TrainConfig:
   evaluations: int = 10
   evaluation_split: Literal["validation", "test"] = "test"
   evaluation_rows: int = 0
+  evaluation_targets: tuple[str, ...] = ()
+  evaluation_target_rows: int = 0
+  validate: bool = False
   checkpoint_every: int = 500
 
   def __post_init__(self) -> None:
-    require_at_least(self, 0, "seed", "evaluation_rows")
+    require_at_least(self, 0, "seed", "evaluation_rows", "evaluation_target_rows")
     require_at_least(self, 1, "steps", "batch", "evaluations", "checkpoint_every")
 
 

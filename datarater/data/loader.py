@@ -6,7 +6,7 @@ The iterator's state is small (positions, no text), so restoring reads the curre
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -143,36 +143,44 @@ def evaluation_batches(
   tokenizer: Tokenizer,
   config: DataConfig,
   rows: int,
-  max_rows_by_domain: int = 0,
+  max_rows_by_domain: int | Mapping[str, int] = 0,
 ) -> Iterator[Batch]:
   """Every document once and in order, in batches of `rows` rows; the last ends in empty rows.
 
-  max_rows_by_domain: at most as many tokens of each domain as this many full rows hold (0: all), in
-  chunks spread evenly over the domain's documents, the same ones at every call.
+  max_rows_by_domain: at most as many tokens of each domain as this many full rows hold (0: all), or
+  a number for each domain, in chunks spread evenly over the domain's documents, the same ones at
+  every call.
   Raises InputError for an empty source.
   """
   require(rows >= 1, f"rows is {rows}; give 1 or more")
+  limits = max_rows_by_domain
+  if not isinstance(limits, Mapping):
+    limits = dict.fromkeys(source.domains, limits)
   require(
-    max_rows_by_domain >= 0,
+    min(limits.values(), default=0) >= 0,
     f"max_rows_by_domain is {max_rows_by_domain}; give 0 for all, or more",
   )
   require(len(source) > 0, "the source has no documents; choose another split or other domains")
   cutter = Cutter(source, tokenizer, config.length)
-  if max_rows_by_domain:
-    chunks = iter(_spread_sample(cutter, max_rows_by_domain))
+  if any(limits.values()):
+    chunks = iter(_spread_sample(cutter, limits))
   else:
     chunks = (chunk for index in range(len(source)) for chunk in cutter(index))
   packed = first_fit(chunks, rows, config.length, config.segments)
   return (assemble(some, rows, config.length, config.segments) for some in packed)
 
 
-def _spread_sample(cutter: Cutter, max_rows: int) -> list[Chunk]:
-  """At most `max_rows` rows' worth of chunks of each domain, in the order of the documents."""
+def _spread_sample(cutter: Cutter, max_rows_by_domain: Mapping[str, int]) -> list[Chunk]:
+  """At most so many rows' worth of chunks of each domain, in the order of the documents."""
   domains = np.array([cutter.source.domain_index(i) for i in range(len(cutter.source))])
-  budget = max_rows * cutter.length
   sample = []
   for domain in np.unique(domains):
     members = np.flatnonzero(domains == domain)
+    max_rows = max_rows_by_domain[cutter.source.domains[domain]]
+    if not max_rows:
+      sample += [chunk for index in members for chunk in cutter(int(index))]
+      continue
+    budget = max_rows * cutter.length
     chunks: list[Chunk] = []
     number, total = min(max_rows, len(members)), 0
     # Chunks rather than documents are spread, so that few long documents do not use up the budget;

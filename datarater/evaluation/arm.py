@@ -10,7 +10,8 @@ from datarater.data.datasets import check_splits
 from datarater.data.loader import evaluation_batches
 from datarater.data.sources import open_source
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
-from datarater.errors import InputError
+from datarater.data_config import DataConfig
+from datarater.errors import InputError, require
 from datarater.evaluation.pool import Pool, RatedPool, open_pool
 from datarater.meta.inputs import stream_seed
 from datarater.runtime.atomic import read_json, write_json
@@ -35,18 +36,21 @@ def train_lm(
   before, for offline selection by a rater. The result holds:
     seed, bits_per_byte and flops at the end, training_flops, rating_flops;
     curve: [[flops, bits per byte on the target], ...], by_domain: {domain: [bits per byte, ...]}.
-  FLOPs are what the arm has spent so far, rating and oversampling included.
+  FLOPs are what the arm has spent so far, rating and oversampling included. With `validate`,
+  `validation_target` and `validation_pool` hold the final losses on that split.
   """
   with run_folder(Path(run_dir), config) as folder:
     if (folder / RESULT).exists():
       return read_json(folder / RESULT, "result")
-    check_splits(config.data, ("lm", config.evaluation_split))
+    validated = ("validation",) if config.validate else ()
+    check_splits(config.data, tuple(dict.fromkeys(("lm", config.evaluation_split, *validated))))
     tokenizer = load_tokenizer(config.data.tokenizer)
-    held_out = open_held_out(config, tokenizer)
+    held_out = open_held_out(config, tokenizer, config.evaluation_split)
+    at_end = _validation(config, tokenizer) if config.validate else {}
     pool = open_pool(config, tokenizer, stream_seed(config.seed, LM_STREAM), rated)
     try:
       curve = train_language_model(
-        config, pool.loader, held_out, tokenizer.vocab_size, folder, progress
+        config, pool.loader, held_out, tokenizer.vocab_size, folder, progress, at_end
       )
     finally:
       pool.loader.close()
@@ -66,32 +70,45 @@ def read_result(run_dir: str | Path) -> tuple[TrainConfig, dict[str, Any]]:
   return config, read_json(folder / RESULT, "result")
 
 
-def open_held_out(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, HeldOut]:
-  """`target`: the held-out split that the config names, whole; `pool`: every domain beside it.
+def open_held_out(config: TrainConfig, tokenizer: Tokenizer, split: str) -> dict[str, HeldOut]:
+  """`target`: the held-out text that the config names; `pool`: every domain beside it.
 
   `pool` is there only for a target that is one domain of the dataset: without a target the two are
   the same text, and another dataset's splits say nothing about the pool's.
   """
-  data, split = config.data, config.evaluation_split
-  source = open_source(data, split)
-  batches = evaluation_batches(source, tokenizer, data, config.batch)
-  held_out = {"target": HeldOut(list(batches), source.domains)}
+  data = config.data
+  held_out = {"target": _held_out(config, data, tokenizer, split)}
   if data.target_domain and not data.target_dataset:
     everywhere = dataclasses.replace(data, target_domain="")
-    source = open_source(everywhere, split)
-    batches = evaluation_batches(
-      source, tokenizer, everywhere, config.batch, config.evaluation_rows
-    )
-    held_out["pool"] = HeldOut(list(batches), source.domains)
+    held_out["pool"] = _held_out(config, everywhere, tokenizer, split)
   return held_out
+
+
+def _validation(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, HeldOut]:
+  """The validation split, by the names that its losses have in the curve's last point."""
+  held_out = open_held_out(config, tokenizer, "validation")
+  return {f"validation_{name}": text for name, text in held_out.items()}
+
+
+def _held_out(config: TrainConfig, data: DataConfig, tokenizer: Tokenizer, split: str) -> HeldOut:
+  """A split's domains, each as far as the config reads it."""
+  source = open_source(data, split)
+  targets = source.domains if data.has_target else config.evaluation_targets
+  missing = sorted(set(targets) - set(source.domains))
+  require(
+    not missing, f"evaluation_targets {missing} are not in {split!r}; choose among {source.domains}"
+  )
+  rows = {
+    name: config.evaluation_target_rows if name in targets else config.evaluation_rows
+    for name in source.domains
+  }
+  batches = evaluation_batches(source, tokenizer, data, config.batch, rows)
+  return HeldOut(list(batches), source.domains)
 
 
 def arm_result(config: TrainConfig, pool: Pool, curve: list[dict[str, Any]]) -> dict[str, Any]:
   """What a finished arm reports; see `train_lm`."""
-  flops = [
-    point["training_flops"] + pool.rating_flops + pool.rating_flops_a_step * point["step"]
-    for point in curve
-  ]
+  flops = [point["training_flops"] + pool.rating_flops_until(point["step"]) for point in curve]
   losses = [point["target"]["bits_per_byte"] for point in curve]
   by_domain = [point.get("pool", point["target"])["by_domain"] for point in curve]
   training_flops = curve[-1]["training_flops"]
@@ -106,4 +123,5 @@ def arm_result(config: TrainConfig, pool: Pool, curve: list[dict[str, Any]]) -> 
     "curve_training_flops": [point["training_flops"] for point in curve],
     "curve": [list(pair) for pair in zip(flops, losses, strict=True)],
     "by_domain": {name: [row[name] for row in by_domain] for name in by_domain[0]},
+    **{name: loss for name, loss in curve[-1].items() if name.startswith("validation_")},
   }

@@ -2,9 +2,14 @@
 
 import dataclasses
 import functools
+import hashlib
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from datarater.config import SelectionConfig, TrainConfig
 from datarater.curation.rules import top_fraction
@@ -12,11 +17,14 @@ from datarater.data.loader import train_loader
 from datarater.data.online import OnlineFilter, oversampled_rows
 from datarater.data.sources import Source, open_source
 from datarater.data.tokenizers import Tokenizer
-from datarater.errors import require
+from datarater.errors import InputError, require
 from datarater.models import cost
+from datarater.runtime.atomic import atomic_file
 from datarater.scorers.online import batch_rating
 from datarater.scorers.random import RandomScorer
 from datarater.scorers.rater import Rater, load_rater
+
+_DIGEST_IDS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,21 +32,67 @@ class Pool:
   """A loader for one language model, and what choosing its data costs.
 
   kept: indices of the pool's documents that offline selection keeps, None for all.
-  rating_flops: spent once, before training. rating_flops_a_step: spent in every step (online).
+  rating_flops: spent once, before training. rating_flops_a_step: spent in every step, until they
+  come to most_rating_flops.
   """
 
   loader: Any
   kept: np.ndarray | None = None
   rating_flops: float = 0.0
   rating_flops_a_step: float = 0.0
+  most_rating_flops: float = math.inf
+
+  def rating_flops_until(self, step: int) -> float:
+    """FLOPs of ratings when `step` updates are done."""
+    return self.rating_flops + min(self.rating_flops_a_step * step, self.most_rating_flops)
 
 
 @dataclasses.dataclass(frozen=True)
 class RatedPool:
-  """The ratings of a pool, float32 [N] in the source's order, and the FLOPs that they cost."""
+  """The ratings of a pool and what they cost.
+
+  ratings: float32 [N] in the source's order, larger is better. flops: of all. tokens: int32 [N],
+  of each document; None where the scorer counts none.
+  """
 
   ratings: np.ndarray
   flops: float
+  tokens: np.ndarray | None = None
+
+  def save(self, path: Path, source: Source) -> None:
+    """Writes the ratings of `source` as safetensors, atomically."""
+    arrays = {"ratings": np.asarray(self.ratings, np.float32), "flops": np.array([self.flops])}
+    if self.tokens is not None:
+      arrays["tokens"] = np.asarray(self.tokens, np.int32)
+    content = safetensors.numpy.save(arrays, {"documents": _digest_of(source)})
+    with atomic_file(path) as file:
+      file.write(content)
+
+  @classmethod
+  def load(cls, path: Path, source: Source) -> "RatedPool":
+    """Reads what `save` wrote; InputError for no such file, or ratings of other documents."""
+    try:
+      with safetensors.safe_open(path, "numpy") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        documents = (file.metadata() or {}).get("documents")
+    except (OSError, safetensors.SafetensorError) as error:
+      raise InputError(
+        f"selection.ratings {str(path)!r} cannot be read: {error}; rate the pool again"
+      ) from error
+    require(
+      documents == _digest_of(source),
+      f"selection.ratings {str(path)!r} rates other documents than the pool's {len(source)}; rate "
+      "this pool",
+    )
+    return cls(arrays["ratings"], float(arrays["flops"][0]), arrays.get("tokens"))
+
+
+def _digest_of(source: Source) -> str:
+  """sha256 of where all documents stand, and of the ids of a few: reading all would take seconds."""
+  positions = np.array([source.position(i) for i in range(len(source))], np.int64)
+  few = np.linspace(0, len(source) - 1, _DIGEST_IDS).astype(int)
+  ids = "\n".join(source[int(i)].id for i in few)
+  return hashlib.sha256(positions.tobytes() + ids.encode("utf-8", "replace")).hexdigest()
 
 
 def rate_pool(rater: Rater, source: Source, progress: bool = True) -> RatedPool:
@@ -46,7 +100,8 @@ def rate_pool(rater: Rater, source: Source, progress: bool = True) -> RatedPool:
   texts = [source[i].text for i in range(len(source))]
   ratings, tokens = rater.score_with_tokens(texts, progress)
   rows = sum(-(-int(n) // (rater.config.length - 1)) for n in tokens)
-  return RatedPool(ratings, rows * cost.rating_flops(rater.config.model, rater.config.length))
+  flops = rows * cost.rating_flops(rater.config.model, rater.config.length)
+  return RatedPool(ratings, flops, tokens)
 
 
 def random_subset(source: Source, discard_fraction: float, seed: int) -> np.ndarray:
@@ -74,9 +129,24 @@ def open_pool(
     return Pool(load(source.subset(kept), rows=config.batch), kept)
   if selection.mode == "online":
     return _online_pool(config, load_rater(selection.rater), tokenizer, source, load)
+  if selection.kind == "ratings":
+    rated = RatedPool.load(Path(selection.ratings), source)
   rated = rated or rate_pool(load_rater(selection.rater), source)
   kept = kept_by_rating(source, rated, selection)
-  return Pool(load(source.subset(kept), rows=config.batch), kept, rated.flops)
+  loader = load(source.subset(kept), rows=config.batch)
+  if selection.charge == "pool":
+    return Pool(loader, kept, rated.flops)
+  return Pool(loader, kept, 0.0, _drawn_flops_a_step(config, rated, kept), rated.flops)
+
+
+def _drawn_flops_a_step(config: TrainConfig, rated: RatedPool, kept: np.ndarray) -> float:
+  """FLOPs of rating as much of the pool as leaves one batch: a pass over what is kept takes all."""
+  require(
+    rated.tokens is not None,
+    "selection.charge is 'drawn' but these ratings come without counts of tokens; set it to 'pool'",
+  )
+  batches = rated.tokens[kept].sum() / (config.batch * (config.data.length - 1))  # type: ignore[index]
+  return rated.flops / batches
 
 
 def kept_by_rating(source: Source, rated: RatedPool, selection: SelectionConfig) -> np.ndarray:
@@ -97,6 +167,5 @@ def _online_pool(
   drawn = oversampled_rows(config.batch, config.selection.discard_fraction)
   rate = batch_rating(rater, config.data, tokenizer)
   loader = OnlineFilter(load(source, rows=drawn), rate, config.data.datapoint, config.batch)
-  datapoints = config.data.segments if config.data.datapoint == "document" else 1
-  flops = drawn * cost.rating_flops(rater.config.model, config.data.length, datapoints)
-  return Pool(loader, rating_flops_a_step=flops)
+  row = cost.rating_flops(rater.config.model, config.data.length, config.data.datapoints_a_row)
+  return Pool(loader, rating_flops_a_step=drawn * row)

@@ -1,11 +1,12 @@
 """Meta-training from a config to a rater folder, resumable at any moment.
 
-run/config.json  metrics.jsonl  checkpoints/  rater/
+run/config.json  metrics.jsonl  checkpoints/  rater/  snapshots/
 """
 
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ SKIPPED_LIMIT = 20
 
 ETA_KEY, POPULATION_KEY = 0, 1
 METRICS, CHECKPOINTS, RATER, TRACE = "metrics.jsonl", "checkpoints", "rater", "trace"
+SNAPSHOTS = "snapshots"
+
+
+def snapshot(run_dir: Path, step: int) -> Path:
+  """Folder of the rater as it was after `step` meta-steps (`snapshot_every`)."""
+  return run_dir / SNAPSHOTS / f"step_{step:06d}"
 
 
 def meta_train(
@@ -59,9 +66,10 @@ def meta_train(
     try:
       with Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints) as checkpoints:
         trace = folder / TRACE if profile else None
-        eta = _train(config, folder, mesh, inputs, checkpoints, progress, trace)
+        export = _exporter(config, inputs)
+        eta = _train(config, folder, mesh, inputs, checkpoints, export, progress, trace)
       if is_first():
-        _export(config, folder / RATER, eta, inputs, progress)
+        export(folder / RATER, eta, config.meta.steps, progress)
     finally:
       inputs.close()
   return folder / RATER
@@ -100,7 +108,7 @@ def build(config: MetaTrainConfig, vocab_size: int):
 
   estimate = estimators.make_estimator(config.meta, problem)
   step = meta_step_module.make_meta_step(
-    config.meta, estimate, init_inner, optimizer, key, config.mesh.member
+    config.meta, estimate, init_inner, optimizer, key, datapoint, config.mesh.member
   )
   return init, step
 
@@ -111,6 +119,7 @@ def _train(
   mesh: Mesh,
   inputs: MetaInputs,
   checkpoints: Checkpoints,
+  export: Callable[[Path, PyTree, int, bool], None],
   progress: bool,
   trace: Path | None,
 ) -> PyTree:
@@ -131,6 +140,10 @@ def _train(
       batches = inputs.next()
       state, metrics = placed.step(state, *batches)
       reader.push(step + 1, metrics)
+      if config.snapshot_every and (step + 1) % config.snapshot_every == 0:
+        eta = placement.on_host(state.eta, mesh)
+        if is_first():
+          export(snapshot(folder, step + 1), eta, step + 1, False)
       if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
         reader.drain()  # so that a checkpoint never is ahead of the metrics
         checkpoints.save(step + 1, state, inputs.position())
@@ -163,7 +176,7 @@ class _MetricsReader:
       return
     step, metrics = self._pending
     self._pending = None
-    row = metrics_row(step, metrics, self._domains, self._config.data.datapoint)
+    row = metrics_row(step, metrics, self._domains)
     now = time.perf_counter()
     row["seconds"], self._clock = now - self._clock, now
     row["tokens_per_second"] = row["tokens"] / row["seconds"]
@@ -188,29 +201,37 @@ class _MetricsReader:
     )
 
 
-def _export(
-  config: MetaTrainConfig, folder: Path, eta: PyTree, inputs: MetaInputs, progress: bool
-) -> None:
-  """Writes the rater's folder: parameters, tokenizer, CDF of ratings on the inner split, card."""
+def _exporter(
+  config: MetaTrainConfig, inputs: MetaInputs
+) -> Callable[[Path, PyTree, int, bool], None]:
+  """(folder, eta, meta-steps done, progress): writes the folder of a rater: parameters, tokenizer,
+  CDF of ratings on the inner split, card.
+  """
   tokenizer = inputs.tokenizer
-  rate = jax.jit(rater.rate_fn(config.rater, tokenizer.vocab_size, "document"))
+  datapoint = config.data.datapoint
+  rate = jax.jit(rater.document_rate_fn(config.rater, tokenizer.vocab_size, datapoint))
   shapes = RowShapes(config.data.length, default_batch_tokens())
-  count = min(config.cdf_documents, len(inputs.inner))
-  chosen = np.arange(count) * len(inputs.inner) // count
-  texts = [inputs.inner[int(i)].text for i in chosen]
-  ratings, _ = rate_documents(
-    texts, tokenizer, lambda batch: rate(eta, batch), shapes, progress=progress
-  )
-  cdf = RatingsCdf.of(ratings)
-  description = artifact.RaterConfig(
-    model=config.rater,
-    tokenizer=dataclasses.replace(config.data.tokenizer, path=tokenizer.file_name),
-    tokenizer_fingerprint=tokenizer.fingerprint,
-    vocab_size=tokenizer.vocab_size,
-    datapoint=config.data.datapoint,
-    length=config.data.length,
-    steps=config.meta.steps,
-    seed=config.seed,
-  )
-  card = rater_card(config, cdf, tokenizer.vocab_size)
-  artifact.write_rater(folder, description, eta, cdf, card, tokenizer.save)
+
+  def export(folder: Path, eta: PyTree, steps: int, progress: bool) -> None:
+    count = min(config.cdf_documents, len(inputs.inner))
+    chosen = np.arange(count) * len(inputs.inner) // count
+    texts = [inputs.inner[int(i)].text for i in chosen]
+    ratings, _ = rate_documents(
+      texts, tokenizer, lambda batch: rate(eta, batch), shapes, progress=progress
+    )
+    cdf = RatingsCdf.of(ratings)
+    description = artifact.RaterConfig(
+      model=config.rater,
+      tokenizer=dataclasses.replace(config.data.tokenizer, path=tokenizer.file_name),
+      tokenizer_fingerprint=tokenizer.fingerprint,
+      vocab_size=tokenizer.vocab_size,
+      datapoint=config.data.datapoint,
+      length=config.data.length,
+      steps=steps,
+      seed=config.seed,
+    )
+    meta = dataclasses.replace(config.meta, steps=steps)
+    card = rater_card(dataclasses.replace(config, meta=meta), cdf, tokenizer.vocab_size)
+    artifact.write_rater(folder, description, eta, cdf, card, tokenizer.save)
+
+  return export

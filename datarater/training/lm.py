@@ -72,11 +72,13 @@ def train_language_model(
   vocab_size: int,
   folder: Path,
   progress: bool = True,
+  at_end: dict[str, HeldOut] | None = None,
 ) -> list[dict[str, Any]]:
   """Trains for `config.steps` and returns the curve, which `folder/curve.jsonl` holds as well.
 
-  held_out: by name (`target`, `pool`). A point of the curve is a step, the training FLOPs until it,
-  and for each name nats a token and bits per byte, in all and by domain.
+  held_out: by name (`target`, `pool`). at_end: read in the last point alone. A point of the curve
+  is a step, the training FLOPs until it, and for each name nats a token and bits per byte, in all
+  and by domain.
   Raises DivergedError where a point's loss is not finite.
   """
   init, train_step, evaluate = _compiled(
@@ -103,11 +105,12 @@ def train_language_model(
         state = train_step(state, next(loader))
         bar.update()
         if step in points:
-          losses = {n: held_out_loss(evaluate, state.theta, h) for n, h in held_out.items()}
+          texts = held_out | (at_end or {}) if step == config.steps else held_out
+          losses = {n: held_out_loss(evaluate, state.theta, h) for n, h in texts.items()}
           _require_finite(step, losses)
           row = {n: dataclasses.asdict(loss) for n, loss in losses.items()}
           log.write({"step": step, "training_flops": step * flops, **row})
-          bar.set_postfix({n: f"{loss.bits_per_byte:.3f}" for n, loss in losses.items()})
+          bar.set_postfix({n: f"{losses[n].bits_per_byte:.3f}" for n in held_out})
         if step % config.checkpoint_every == 0 or step == config.steps:
           checkpoints.save(step, state, {"train": loader.get_state()})
   return read_metrics(folder / CURVE)

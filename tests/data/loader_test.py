@@ -298,3 +298,18 @@ def test_bad_evaluation_is_refused():
     evaluation_batches(source, TOKENIZER, CONFIG, 0)
   with pytest.raises(InputError, match="no documents"):
     evaluation_batches(source.subset([]), TOKENIZER, CONFIG, ROWS)
+
+
+def test_each_domain_may_have_its_own_number_of_rows():
+  records = [Record("x" * 100, f"{d}{i}", d) for d in ("a", "b", "c") for i in range(20)]
+  config = DataConfig(length=32, segments=2)
+  batches = evaluation_batches(
+    source_of(records), ByteTokenizer(), config, 8, {"a": 3, "b": 0, "c": 10}
+  )
+  size = np.zeros(3, int)
+  for batch in batches:
+    there = batch.domain_BxS >= 0
+    size += np.bincount(batch.domain_BxS[there], batch.bytes_BxS[there], 3).astype(int)
+  assert 0 < size[0] <= 3 * 32
+  assert size[1] == 2000
+  assert 3 * 32 < size[2] <= 10 * 32

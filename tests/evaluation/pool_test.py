@@ -149,3 +149,45 @@ def test_parts_of_results(source):
     assert max(map(domains.count, domains)) <= results.EXCERPTS_A_DOMAIN
   only = dataclasses.replace(rated, ratings=np.full(len(source), np.nan, np.float32))
   assert results.excerpts(source, only.ratings) == {"best": [], "worst": []}
+
+
+def test_ratings_kept_in_a_file_choose_as_they_did(source, tmp_path):
+  rated = dataclasses.replace(rated_by_length(source), tokens=np.full(len(source), 9, np.int32))
+  path = tmp_path / "deep" / "ratings.safetensors"
+  rated.save(path, source)
+  again = RatedPool.load(path, source)
+  np.testing.assert_array_equal(again.ratings, rated.ratings)
+  np.testing.assert_array_equal(again.tokens, rated.tokens)
+  assert again.flops == rated.flops
+  selection = SelectionConfig(kind="ratings", discard_fraction=0.9, ratings=str(path))
+  config = TrainConfig(data=DATA, selection=selection, batch=8)
+  pool = open_pool(config, load_tokenizer(DATA.tokenizer), 0)
+  pool.loader.close()
+  np.testing.assert_array_equal(pool.kept, kept_by_rating(source, rated, selection))
+
+
+def test_ratings_of_other_documents_are_refused(source, tmp_path):
+  path = tmp_path / "ratings.safetensors"
+  rated_by_length(source).save(path, source)
+  with pytest.raises(InputError, match="rates other documents"):
+    RatedPool.load(path, source.subset(np.arange(len(source))[::-1]))
+  path.write_bytes(b"rubbish")
+  with pytest.raises(InputError, match="cannot be read"):
+    RatedPool.load(path, source)
+  with pytest.raises(InputError, match="cannot be read"):
+    RatedPool.load(tmp_path / "none", source)
+  with pytest.raises(InputError, match="name a file of ratings"):
+    SelectionConfig(kind="ratings")
+
+
+def test_ratings_are_charged_as_the_pool_is_drawn(source):
+  tokens = np.array([len(source[i].text.encode()) for i in range(len(source))])
+  rated = dataclasses.replace(rated_by_length(source), tokens=tokens)
+  selection = SelectionConfig(kind="rater", discard_fraction=0.5, rater="r", charge="drawn")
+  config = TrainConfig(data=DATA, selection=selection, batch=8)
+  pool = open_pool(config, load_tokenizer(DATA.tokenizer), 0, rated)
+  pool.loader.close()
+  a_pass = tokens[pool.kept].sum() / (8 * (DATA.length - 1))
+  assert pool.rating_flops_until(0) == 0
+  assert pool.rating_flops_until(round(a_pass / 2)) == pytest.approx(rated.flops / 2, rel=0.01)
+  assert pool.rating_flops_until(round(3 * a_pass)) == rated.flops
