@@ -21,7 +21,9 @@ PERMUTATIONS = 128
 """Values of a MinHash, four bytes each."""
 
 DIGEST_BYTES = 16
-_SHINGLE = 5
+SHINGLE = 5
+"""Words of a shingle."""
+
 _SEED = 1
 _SCHEME = "affine32"
 _BLOCK = 1 << 13
@@ -56,15 +58,20 @@ def signature(values: np.ndarray) -> Any:
   return import_datasketch().LeanMinHash(seed=_SEED, hashvalues=values, scheme=_SCHEME)
 
 
-def _shingles(text: str) -> Iterator[Iterable[bytes]]:
-  """The shingles, a block at a time."""
+def words_of(text: str) -> list[str]:
+  """Lower-cased words, and characters of scripts that have no spaces between words."""
   lower = text.lower()
   if not lower.isascii():
     lower = _UNSPACED.sub(r" \1 ", lower)
-  words = " ".join(lower.split()).encode("utf-8", "surrogatepass")
+  return lower.split()
+
+
+def _shingles(text: str) -> Iterator[Iterable[bytes]]:
+  """The shingles, a block at a time."""
+  words = " ".join(words_of(text)).encode("utf-8", "surrogatepass")
   spaces = np.flatnonzero(np.frombuffer(words, np.uint8) == ord(" "))
   starts, ends = [0, *(spaces + 1).tolist()], [*spaces.tolist(), len(words)]
-  ends = ends[_SHINGLE - 1 :] or [len(words)]
+  ends = ends[SHINGLE - 1 :] or [len(words)]
   for at in range(0, len(ends), _BLOCK):
     yield map(words.__getitem__, map(slice, starts[at : at + _BLOCK], ends[at : at + _BLOCK]))
 

@@ -26,13 +26,15 @@ from datarater.data.builders.pieces import (
   blocks,
   documents,
   drop_shared,
-  drop_unwanted,
+  exact_copies,
   rank,
   records,
   table_text,
   tally,
 )
 from datarater.data.builders.shelf import Shelf
+
+SEED = "bundled-1"
 
 PACKAGES = {
   "datasets": packages.Package(
@@ -71,6 +73,8 @@ PACKAGES = {
 
 # A page or module that speaks of rights may have a licence of its own: left out whole.
 _RIGHTS = re.compile(r"copyright|licen[cs]e|©", re.IGNORECASE)
+# Names of package registries do not belong in a corpus that is committed.
+_REGISTRY = re.compile(r"pypi|pythonhosted|npmjs|debian", re.IGNORECASE)
 _ENTRY_START = re.compile(r"(?<=\n\n)(?=\S)")
 
 
@@ -99,7 +103,7 @@ def _pages(shelf: Shelf) -> tuple[list[Piece], list[Piece]]:
   found = shelf.texts("pythondoc", base + "_sources/**/*.rst.txt")
   rst = {n.removeprefix(base + "_sources/").removesuffix(".rst.txt"): t for n, t in found.items()}
   free = [stem for stem, text in rst.items() if stem in html and not _RIGHTS.search(text)]
-  by_rank = sorted(free, key=rank)
+  by_rank = sorted(free, key=lambda stem: rank(stem, SEED))
   techdocs = {f"pythondoc-rst/{stem}": rst[stem] for stem in sorted(by_rank[::2])}
   raw_html = {f"pythondoc-html/{stem}": html[stem] for stem in sorted(by_rank[1::2])}
   return (
@@ -168,9 +172,13 @@ def gather(shelf: Shelf) -> list[Piece]:
 
 def build(shelf: Shelf) -> tuple[bytes, dict]:
   """(JSON lines, what `sources.json` tells of them)."""
-  pieces, dropped = drop_unwanted(gather(shelf))
-  kept, shared = drop_shared(pieces)
-  rows = records(kept, assign(kept))
+  pieces = gather(shelf)
+  allowed = [p for p in pieces if not _REGISTRY.search(p.text)]
+  copies = exact_copies(allowed)
+  dropped = {"names_a_registry": len(pieces) - len(allowed), "exact_duplicate": len(copies)}
+  distinct = [p for p in allowed if p.key not in copies]
+  kept, shared = drop_shared(distinct, SEED, markup=("raw_html",))
+  rows = records(kept, assign(kept, SEED))
   lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
   return lines, {
     "packages": shelf.account(),

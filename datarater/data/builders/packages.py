@@ -8,7 +8,7 @@ proxies and signatures are the client's business:
     debian   apt-get download, after apt-get update where the list is too old, and dpkg-deb -x
 
 A version that the registry no longer serves is drift: the newest one is fetched and `Fetched.drift`
-says so. Another content under the *same* version is refused.
+says so. Another content under the *same* version is refused, unless the caller tolerates it.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from datarater.errors import InputError
+from datarater.errors import InputError, require
 
 Registry = Literal["pypi", "npm", "debian"]
 
@@ -64,9 +64,10 @@ def default_cache() -> Path:
   return Path.home() / ".cache" / "datarater" / "packages"
 
 
-def fetch(package: Package, cache: Path | None = None) -> Fetched:
+def fetch(package: Package, cache: Path | None = None, tolerant: bool = False) -> Fetched:
   """Downloads and unpacks `package` unless the cache has it.
 
+  tolerant: another content under the same version is drift too.
   Raises InputError where the registry is unknown, its client is not installed, the package cannot
   be had in any version, or the archive differs from `package.sha256` at the same version.
   """
@@ -84,10 +85,12 @@ def fetch(package: Package, cache: Path | None = None) -> Fetched:
   if version != package.version:
     drift = f"{package.registry} package {package.name}: wanted {package.version}, got {version}"
   elif package.sha256 and digest != package.sha256:
-    raise InputError(
+    drift = (
       f"{package.registry} package {package.name} {version} has sha256 {digest}, expected "
-      f"{package.sha256}; delete {place} and fetch again, and if it stays so do not trust it"
+      f"{package.sha256}"
     )
+    remedy = f"delete {place} and fetch again, and if it stays so do not trust it"
+    require(tolerant, f"{drift}; {remedy}")
   return Fetched(package, version, digest, place / "files", drift)
 
 

@@ -11,19 +11,18 @@ shares of `SHARES`. Nothing here is random: the same texts give the same records
 import collections
 import dataclasses
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Sequence
 
-SEED = "bundled-1"
 SHARES = {"inner": 0.34, "outer": 0.12, "lm": 0.38, "validation": 0.06, "test": 0.10}
 PIECE_CHARACTERS = 4000
 SHORTEST_CHARACTERS = 600
 SHINGLE_CHARACTERS = 50
-# Visible text that this many pages of raw_html share is navigation, as pages of one site have it.
+# Visible text that this many pages of markup share is navigation, as pages of one site have it.
 NAVIGATION_PAGES = 8
 
-# Names of package registries do not belong in a corpus that is committed.
-_REGISTRY = re.compile(r"pypi|pythonhosted|npmjs|debian", re.IGNORECASE)
 _RULE = re.compile(r"([^\w\s])\1{3,}")  # ===== under a heading
 _TAG = re.compile(r"<[^>]*>")
 _LINE_START = re.compile(r"(?<=\n)(?=\S)")
@@ -55,9 +54,9 @@ def normalised(text: str) -> str:
   return " ".join(text.casefold().split())
 
 
-def rank(name: str) -> str:
+def rank(name: str, seed: str) -> str:
   """A fixed pseudo-random order of names."""
-  return hashlib.sha256(f"{SEED}:{name}".encode()).hexdigest()
+  return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
 
 
 def cut(text: str, size: int = PIECE_CHARACTERS) -> list[str]:
@@ -84,9 +83,13 @@ def spread(items: Sequence, count: int) -> list:
 
 
 def documents(
-  domain: str, texts: dict[str, str], count: int, most: int, strata: dict[str, str] | None = None
+  domain: str,
+  texts: dict[str, str],
+  count: int = sys.maxsize,
+  most: int = sys.maxsize,
+  strata: dict[str, str] | None = None,
 ) -> list[Piece]:
-  """`count` pieces spread over many sources, at most `most` of one source.
+  """`count` pieces spread over many sources, at most `most` of one source; else all.
 
   `texts`: name of the source → its text. `strata`: name → stratum, else all are in one.
   """
@@ -96,6 +99,30 @@ def documents(
     whole = [Piece(domain, name, k, part, stratum) for k, part in enumerate(cut(text))]
     pieces += spread(whole, most)
   return spread(pieces, count)
+
+
+def gathered(domain: str, name: str, texts: Iterable[str]) -> list[Piece]:
+  """Short texts of one collection, several in a piece of about `PIECE_CHARACTERS`.
+
+  A piece is a source of its own, since its texts stand each for itself; longer texts are cut.
+  """
+  pieces: list[Piece] = []
+  waiting: list[str] = []
+  for text in itertools.chain(texts, [None]):
+    if waiting and (text is None or sum(map(len, waiting)) + len(text) > PIECE_CHARACTERS):
+      source = f"{name}/{len(pieces):04d}"
+      parts = cut("\n\n".join(waiting))
+      pieces += [Piece(domain, source, k, part, name) for k, part in enumerate(parts)]
+      waiting = []
+    if text is not None:
+      waiting.append(text)
+  return pieces
+
+
+def thinned(pieces: Sequence[Piece], size: int) -> list[Piece]:
+  """About `size` bytes of the pieces, at even distances; all where there are fewer."""
+  have = sum(p.size for p in pieces)
+  return spread(pieces, round(len(pieces) * size / have)) if have > size else list(pieces)
 
 
 def blocks(
@@ -118,23 +145,27 @@ def blocks(
   return pieces
 
 
-def drop_unwanted(pieces: Iterable[Piece]) -> tuple[list[Piece], dict[str, int]]:
-  """Drops pieces that name a package registry or repeat another's normalised text; counts both."""
-  kept, seen = [], set()
-  dropped = {"names_a_registry": 0, "exact_duplicate": 0}
+def blocks_within(
+  domain: str, name: str, text: str, size: int, each: int, start: re.Pattern = _LINE_START
+) -> list[Piece]:
+  """`blocks`, as many as make up about `size` characters or leave a gap; none of a short text."""
+  room = len(text) // ((each + 2) * PIECE_CHARACTERS)
+  count = min(room, -(-size // (each * PIECE_CHARACTERS)))
+  return blocks(domain, name, text, count, each, start) if count else []
+
+
+def exact_copies(pieces: Iterable[Piece]) -> dict[str, str]:
+  """Key → key of the earlier piece with the same normalised text."""
+  first: dict[str, str] = {}
+  copies = {}
   for piece in pieces:
-    key = normalised(piece.text)
-    if _REGISTRY.search(piece.text):
-      dropped["names_a_registry"] += 1
-    elif key in seen:
-      dropped["exact_duplicate"] += 1
-    else:
-      seen.add(key)
-      kept.append(piece)
-  return kept, dropped
+    before = first.setdefault(normalised(piece.text), piece.key)
+    if before != piece.key:
+      copies[piece.key] = before
+  return copies
 
 
-def assign(pieces: Iterable[Piece]) -> dict[tuple[str, str], str]:
+def assign(pieces: Iterable[Piece], seed: str) -> dict[tuple[str, str], str]:
   """(domain, source) → split, so that every domain's bytes fall into `SHARES`.
 
   Sources come in seeded order within their stratum, and each goes to the split that is furthest
@@ -144,7 +175,7 @@ def assign(pieces: Iterable[Piece]) -> dict[tuple[str, str], str]:
   sizes: dict[tuple[str, str, str], int] = collections.Counter()
   for p in pieces:
     sizes[p.domain, p.stratum, p.source] += p.size
-  order = sorted(sizes, key=lambda key: (key[0], key[1], rank(key[2])))
+  order = sorted(sizes, key=lambda key: (key[0], key[1], rank(key[2], seed)))
   have: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
   splits = {}
   for domain, stratum, source in order:
@@ -156,10 +187,9 @@ def assign(pieces: Iterable[Piece]) -> dict[tuple[str, str], str]:
   return splits
 
 
-def shingles(piece: Piece) -> set[int]:
-  """Hashes of the runs of `SHINGLE_CHARACTERS` that begin at a word, tags and rules left out."""
-  seen = _TAG.sub(" ", piece.text) if piece.domain == "raw_html" else piece.text
-  text = normalised(_RULE.sub(r"\1", seen))
+def shingles(text: str) -> set[int]:
+  """Hashes of the runs of `SHINGLE_CHARACTERS` that begin at a word, ruled lines left out."""
+  text = normalised(_RULE.sub(r"\1", text))
   starts = [0, *(m.end() for m in re.finditer(" ", text))]
   runs = (text[s : s + SHINGLE_CHARACTERS].encode() for s in starts)
   return {
@@ -170,27 +200,34 @@ def shingles(piece: Piece) -> set[int]:
 
 
 def navigation(pieces: Sequence[Piece], of: Sequence[set[int]]) -> set[int]:
-  """Shingles that at least `NAVIGATION_PAGES` pages of raw_html share."""
+  """Shingles that at least `NAVIGATION_PAGES` sources share."""
   pages: dict[int, set[str]] = collections.defaultdict(set)
   for piece, own in zip(pieces, of, strict=True):
-    if piece.domain == "raw_html":
-      for shingle in own:
-        pages[shingle].add(piece.source)
+    for shingle in own:
+      pages[shingle].add(piece.source)
   return {shingle for shingle, sources in pages.items() if len(sources) >= NAVIGATION_PAGES}
 
 
-def drop_shared(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
+def drop_shared(
+  pieces: Sequence[Piece], seed: str, markup: Collection[str] = ()
+) -> tuple[list[Piece], list[Piece]]:
   """(kept, dropped): of two pieces of different sources that share a shingle, one goes.
 
   Across sources rather than splits: it holds for whatever split they are dealt into afterwards.
+  markup: domains whose tags are no text, and whose pages may share navigation.
   """
-  own = [shingles(p) for p in pieces]
-  allowed = navigation(pieces, own)
+  is_markup = [p.domain in markup for p in pieces]
+  own = [
+    shingles(_TAG.sub(" ", p.text) if tags else p.text)
+    for p, tags in zip(pieces, is_markup, strict=True)
+  ]
+  pages = [i for i, tags in enumerate(is_markup) if tags]
+  allowed = navigation([pieces[i] for i in pages], [own[i] for i in pages])
   home: dict[int, str] = {}
   kept = set()
-  for i in sorted(range(len(pieces)), key=lambda i: rank(pieces[i].key)):
+  for i in sorted(range(len(pieces)), key=lambda i: rank(pieces[i].key, seed)):
     source = pieces[i].source
-    mine = own[i] - allowed if pieces[i].domain == "raw_html" else own[i]
+    mine = own[i] - allowed if is_markup[i] else own[i]
     if all(home.get(shingle, source) == source for shingle in mine):
       home.update(dict.fromkeys(mine, source))
       kept.add(i)

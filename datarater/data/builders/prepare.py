@@ -8,8 +8,6 @@ unseen.
 import contextlib
 import hashlib
 import json
-import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +16,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datarater.config_io import differences
-from datarater.data.builders.text import SUMMARY, prepare_dataset
+from datarater.data.builders.output import REJECTED, dataset_name, same_or_refused, staging
+from datarater.data.builders.text import prepare_dataset
 from datarater.data.formats import (
   BadRecord,
   Numbering,
@@ -41,7 +39,6 @@ from datarater.errors import InputError, require
 FRACTIONS = {"inner": 0.34, "outer": 0.12, "lm": 0.38, "validation": 0.06, "test": 0.10}
 """Shares of documents; lm is the pool for the final language models."""
 
-REJECTED = "rejected.jsonl"
 _DIGEST = 16
 
 
@@ -87,10 +84,10 @@ def prepare(
     "inputs": {shard.name: fingerprint(shard.path) for shard in shards},
   }
   if output.exists():
-    return _same_or_refused(output, settings)
+    return same_or_refused(output, "prepare", settings, ("kept", "rejected"))
   require_text_key(shards, text_key)
   records = _records(shards, settings)
-  with _staging(output) as folder:
+  with staging(output) as folder:
     assigned = _assign(records, settings)
     kept, rejected = _spool(assigned, folder, group_key)
     _require_all_splits(kept, rejected, split_key)
@@ -98,7 +95,7 @@ def prepare(
       "prepare": {**settings, "kept": dict(kept), "rejected": dict(sorted(rejected.items()))}
     }
     splits = {split: lambda split=split: _read_spool(folder / split) for split in SPLITS}
-    summary = prepare_dataset(splits, folder / "dataset", _dataset_name(output), extra)
+    summary = prepare_dataset(splits, folder / "dataset", dataset_name(output), extra)
     (folder / REJECTED).rename(folder / "dataset" / REJECTED)
     (folder / "dataset").rename(output)
   return summary
@@ -237,46 +234,3 @@ def _require_all_splits(kept: dict[str, int], rejected: Counter[str], split_key:
   raise InputError(
     f"split {', '.join(empty)} is empty (documents: {counts}; set aside: {aside}); {remedy}"
   )
-
-
-@contextlib.contextmanager
-def _staging(output: Path) -> Iterator[Path]:
-  """An empty folder beside the output. Its name is fixed: what a killed run left is removed."""
-  folder = output.absolute().with_name(f".{output.name}.preparing")
-  try:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-  except OSError as error:
-    raise InputError(
-      f"output {str(output)!r} cannot be written: {error.strerror}; name another folder"
-    ) from error
-  try:
-    yield folder
-  finally:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _same_or_refused(output: Path, settings: dict[str, Any]) -> dict[str, Any]:
-  """The summary of what is there, if it came from these settings and files."""
-  summary: Any = {}
-  with contextlib.suppress(OSError, ValueError):
-    summary = json.loads((output / SUMMARY).read_text())
-  before = summary.get("prepare") if isinstance(summary, dict) else None
-  if not isinstance(before, dict):
-    raise InputError(
-      f"output {str(output)!r} exists and is no dataset of this command; name another folder"
-    )
-  same = {key: before[key] for key in before if key not in ("kept", "rejected")}
-  changed = differences(same, json.loads(json.dumps(settings)))
-  require(
-    not changed,
-    f"output {str(output)!r} was made otherwise ({'; '.join(changed)}); "
-    "remove it or name another folder",
-  )
-  return summary
-
-
-def _dataset_name(output: Path) -> str:
-  """The folder's name as TFDS allows it."""
-  flat = re.sub(r"[^a-z0-9]+", "_", output.name.lower()).strip("_")
-  return flat if flat[:1].isalpha() else f"text_{flat}".rstrip("_")

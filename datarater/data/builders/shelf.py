@@ -4,7 +4,7 @@ import collections
 import gzip
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from datarater.data.builders import packages
@@ -16,26 +16,43 @@ _LINE_ENDS = re.compile(r"\r\n?|[\x85\u2028\u2029]")
 class Shelf:
   """Reads texts out of `wanted` packages and remembers the digest of every file that it gave."""
 
-  def __init__(self, wanted: Mapping[str, packages.Package], cache: Path | None = None):
+  def __init__(
+    self,
+    wanted: Mapping[str, packages.Package],
+    cache: Path | None = None,
+    tolerant: bool = False,
+  ):
+    """tolerant: reads other content than recorded, and reports it; what is not UTF-8 is Latin-1."""
     self._wanted = wanted
     self._cache = cache
+    self._tolerant = tolerant
     self._fetched: dict[str, packages.Fetched] = {}
     self._digests: dict[str, dict[str, str]] = collections.defaultdict(dict)
 
-  def texts(self, key: str, pattern: str) -> dict[str, str]:
-    """Path below the package's root → cleaned text, in the order of paths."""
+  def fetch(self, key: str) -> packages.Fetched:
+    """The package, from its registry where the cache does not have it."""
     if key not in self._fetched:
-      self._fetched[key] = packages.fetch(self._wanted[key], self._cache)
-    root = self._fetched[key].root
+      self._fetched[key] = packages.fetch(self._wanted[key], self._cache, self._tolerant)
+    return self._fetched[key]
+
+  def texts(
+    self, key: str, pattern: str, only: Callable[[str], bool] | None = None
+  ) -> dict[str, str]:
+    """Path below the package's root → cleaned text, in the order of paths.
+
+    only: says of a path whether that file is read.
+    """
+    fetched = self.fetch(key)
     found = {}
-    for path in packages.files(self._fetched[key], pattern):
-      name = path.relative_to(root).as_posix()
-      self._digests[key][name] = packages.sha256_file(path)
-      found[name] = clean(_decoded(path))
+    for path in packages.files(fetched, pattern):
+      name = path.relative_to(fetched.root).as_posix()
+      if only is None or only(name):
+        self._digests[key][name] = packages.sha256_file(path)
+        found[name] = clean(_decoded(path, self._tolerant))
     return found
 
   def drift(self) -> list[str]:
-    """One sentence for each package that came in another version than asked."""
+    """One sentence for each package that came in another version, or with other content."""
     return [f.drift for f in self._fetched.values() if f.drift]
 
   def account(self) -> list[dict]:
@@ -57,12 +74,17 @@ class Shelf:
     return rows
 
 
-def _decoded(path: Path) -> str:
-  """Text of a file; `.dz` is gzip with an index in its header."""
+def _decoded(path: Path, tolerant: bool) -> str:
+  """Text of a file, which may be gzip; `.dz` is that with an index in its header."""
   data = path.read_bytes()
-  if path.suffix == ".dz":
+  if path.suffix in (".dz", ".gz"):
     data = gzip.decompress(data)
-  return data.decode("utf-8")
+  try:
+    return data.decode("utf-8")
+  except UnicodeDecodeError:
+    if not tolerant:
+      raise
+    return data.decode("latin-1")
 
 
 def clean(text: str) -> str:
