@@ -88,7 +88,7 @@ class RatedPool:
 
 
 def _digest_of(source: Source) -> str:
-  """sha256 of where all documents stand, and of the ids of a few: reading all would take seconds."""
+  """sha256 of all positions, and of the ids of a few: reading them all would take seconds."""
   positions = np.array([source.position(i) for i in range(len(source))], np.int64)
   few = np.linspace(0, len(source) - 1, _DIGEST_IDS).astype(int)
   ids = "\n".join(source[int(i)].id for i in few)
