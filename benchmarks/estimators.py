@@ -168,7 +168,7 @@ def _predicted(config: MetaConfig, T: int) -> float:
     unroll_length=T,
     inner_rows=meta.inner_batch,
     outer_rows=meta.outer_batch,
-    datapoints=data.segments if data.datapoint == "document" else 1,
+    datapoints=data.datapoints_a_row,
     estimator=config.estimator,
     evolution_pairs=config.evolution_pairs,
   )

@@ -51,7 +51,7 @@ class DataConfig:
     tokenizer: How text becomes tokens.
     length: Tokens a row.
     segments: Most documents, or chunks of them, a row.
-    datapoint: What gets one rating, a packed row or each document inside it.
+    datapoint: What gets one rating: a packed row, each document inside it, or each token.
     shuffle_window: Chunks shuffled together, so that a long document does not fill a batch.
     noise_levels: For the toy of Figure 3: fractions of tokens replaced at random in the pool. A
       document's level goes by its index, its domain becomes `noise_<level>`.
@@ -72,7 +72,7 @@ class DataConfig:
   tokenizer: TokenizerConfig = TokenizerConfig()
   length: int = 128
   segments: int = 8
-  datapoint: Literal["sequence", "document"] = "sequence"
+  datapoint: Literal["sequence", "document", "token"] = "sequence"
   shuffle_window: int = 2048
   noise_levels: tuple[float, ...] = ()
 
@@ -83,6 +83,11 @@ class DataConfig:
       require(
         0.0 <= level <= 1.0, f"DataConfig.noise_levels holds {level}; give fractions from 0 to 1"
       )
+
+  @property
+  def datapoints_a_row(self) -> int | None:
+    """How many are pooled from a row's tokens; None where each token is one."""
+    return {"sequence": 1, "document": self.segments, "token": None}[self.datapoint]
 
   @property
   def has_target(self) -> bool:

@@ -197,6 +197,6 @@ def meta_training_flops(config: MetaTrainConfig) -> float:
       unroll_length=meta.unroll_length,
       inner_rows=meta.inner_batch,
       outer_rows=meta.outer_batch,
-      datapoints=data.segments if data.datapoint == "document" else 1,
+      datapoints=data.datapoints_a_row,
     )
   )

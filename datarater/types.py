@@ -2,7 +2,7 @@
 
     B  rows of a batch              L  tokens a row
     S  most segments a row          a segment is a document, or a chunk of one
-    D  datapoints a row             1 for `sequence`; S for `document`
+    D  datapoints a row             1 for `sequence`; S for `document`; L for `token`
     P  members of the population    T  inner updates of a meta-step
     V  vocabulary                   W  width of a model
 
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 PyTree = Any
-Datapoint = Literal["sequence", "document"]
+Datapoint = Literal["sequence", "document", "token"]
 
 
 @flax.struct.dataclass
@@ -88,16 +88,37 @@ def datapoint_ids(batch: Batch, datapoint: Datapoint) -> Any:
   """int32 BxL: the datapoint of each token counted from 1 in its row, 0 for padding."""
   if datapoint == "document":
     return batch.segment_ids_BxL
-  return (batch.segment_ids_BxL > 0) * np.int32(1)
+  there = batch.segment_ids_BxL > 0
+  if datapoint == "token":
+    return there * np.arange(1, there.shape[-1] + 1, dtype=np.int32)[None, :]
+  return there * np.int32(1)
 
 
 def datapoints_per_row(batch: Batch, datapoint: Datapoint) -> int:
-  """D: 1 for `sequence`, S for `document`."""
+  """D: 1 for `sequence`, S for `document`, L for `token`."""
+  if datapoint == "token":
+    return batch.tokens_BxL.shape[-1]
   return batch.document_ids_BxS.shape[-1] if datapoint == "document" else 1
+
+
+def domain_by_datapoint(batch: Batch, datapoint: Datapoint) -> Any:
+  """BxD: the domain of each datapoint, -1 where there is none; further leading axes stay.
+
+  A packed row (`sequence`) counts for the domain of its first segment.
+  """
+  if datapoint == "document":
+    return batch.domain_BxS
+  if datapoint == "sequence":
+    return batch.domain_BxS[..., :1]
+  segments = jnp.maximum(batch.segment_ids_BxL - 1, 0)
+  by_token = jnp.take_along_axis(batch.domain_BxS, segments, axis=-1)
+  return jnp.where(batch.loss_mask_BxL, by_token, -1)
 
 
 def sum_by_datapoint(values_BxL: Any, batch: Batch, datapoint: Datapoint) -> jax.Array:
   """BxD sums of a value a token over the tokens of each datapoint; padding is left out."""
+  if datapoint == "token":
+    return jnp.where(batch.segment_ids_BxL > 0, values_BxL, 0)
   ids_D = 1 + jnp.arange(datapoints_per_row(batch, datapoint))
   member_BxDxL = datapoint_ids(batch, datapoint)[:, None, :] == ids_D[None, :, None]
   # Sums of losses: by default GPUs and TPUs would round what enters the product.

@@ -45,7 +45,7 @@ class OnlineFilter(Iterator[Batch]):
   """Yields batches of `rows` rows out of the larger batches of `inner`.
 
   rate: batch → ratings_BxD of the drawn batch, larger is better; NaN counts as the worst.
-  datapoint: `sequence` keeps the rows rated best, in their order; `document` keeps the segments
+  datapoint: `sequence` keeps the rows rated best, in their order; the others keep the segments
   rated best, whole, packed anew into `rows` rows, best first; what finds no room is dropped.
   Nothing is carried from batch to batch, so the state is that of `inner`.
   """

@@ -27,6 +27,12 @@ unit and no zero; compare them with each other only.
 - It inherits whatever bias its target holds. It does not judge truth, safety or licences.
 """
 
+_DATAPOINTS = {
+  "sequence": "sequence",
+  "document": "document",
+  "token": "token (a document's is their mean over its predicted tokens)",
+}
+
 
 def rater_card(config: MetaTrainConfig, cdf: RatingsCdf, vocab_size: int) -> str:
   """Markdown text of `card.md`."""
@@ -46,7 +52,7 @@ def rater_card(config: MetaTrainConfig, cdf: RatingsCdf, vocab_size: int) -> str
     unroll=meta.unroll_length,
     seed=config.seed,
     parameters=rater_parameters(config.rater, vocab_size),
-    datapoint=data.datapoint,
+    datapoint=_DATAPOINTS[data.datapoint],
     length=data.length,
     width=config.inner.width,
     layers=config.inner.layers,

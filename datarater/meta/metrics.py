@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from datarater.types import Datapoint
-
 DIGITS = 7
 """Significant digits kept: float32 has no more."""
 
@@ -14,12 +12,8 @@ def metrics_row(
   step: int,
   metrics: dict[str, Any],
   domains: tuple[str, ...],
-  datapoint: Datapoint,
 ) -> dict[str, Any]:
-  """One row; lists run over members. Ratings are summarised over all datapoints of the step.
-
-  A packed row (`sequence`) counts for the domain of its first segment.
-  """
+  """One row; lists run over members. Ratings are summarised over all datapoints of the step."""
   row: dict[str, Any] = {"step": step}
   for name in ("outer_loss", "age", "meta_gradient_norm", "update_norm"):
     row[name] = [_number(x) for x in np.asarray(metrics[name])]
@@ -29,8 +23,6 @@ def metrics_row(
     row[name] = _number(np.asarray(metrics[name]))
   ratings = np.asarray(metrics["ratings"])
   domain_ids = np.asarray(metrics["domain_ids"])
-  if datapoint == "sequence":
-    domain_ids = domain_ids[..., :1]
   present = domain_ids >= 0
   row["datapoints_per_batch"] = _number(present.sum() / np.prod(present.shape[:2]))
   row |= _spread(ratings[present])

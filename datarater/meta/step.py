@@ -12,7 +12,7 @@ from datarater.meta import population, update
 from datarater.meta.estimators import MetaGradientFn, estimation_key
 from datarater.meta.weighting import effective_sample_size, weight_entropy
 from datarater.runtime.sharding import MEMBER
-from datarater.types import Batch, InnerState, MetaState, PyTree
+from datarater.types import Batch, Datapoint, InnerState, MetaState, PyTree, domain_by_datapoint
 
 Metrics = dict[str, jax.Array]
 MetaStepFn = Callable[[MetaState, Batch, Batch], tuple[MetaState, Metrics]]
@@ -43,11 +43,13 @@ def make_meta_step(
   init_inner: population.InitFn,
   optimizer: optax.GradientTransformation,
   key: jax.Array,
+  datapoint: Datapoint,
   groups: int = 1,
 ) -> MetaStepFn:
   """The meta-step of Algorithm 1; the members of a group run one after the other.
 
-  groups: Of equal size, side by side on the axis `member` of a mesh.
+  datapoint: What the ratings in the metrics are of. groups: Of equal size, side by side on the axis
+  `member` of a mesh.
 
   Where a member's outer loss or meta-gradient is not finite, its inner model goes back to where the
   window began, and nobody's meta-update is applied in that step: it is skipped and counted.
@@ -106,7 +108,7 @@ def make_meta_step(
     )
     metrics |= {
       # Of the batch: with many processes, none has read all of it.
-      "domain_ids": inner_PxTxB.domain_BxS,
+      "domain_ids": domain_by_datapoint(inner_PxTxB, datapoint),
       "tokens": jnp.sum(inner_PxTxB.segment_ids_BxL > 0),
       "learning_rate": update.learning_rate(config, state.step),
       "skipped": new_state.skipped,

@@ -4,8 +4,8 @@
 
 with φ the rating. In `document` mode n is the number of predicted tokens, so that equal ratings
 reproduce plain token-mean training; in `sequence` mode n = 1 (Calian et al. 2025, section 2: a
-softmax over the batch without temperature). The weights add to 1, and a datapoint that is not there
-gets 0.
+softmax over the batch without temperature), and in `token` mode, where each predicted token is a
+datapoint, it is 1 by itself. The weights add to 1, and a datapoint that is not there gets 0.
 """
 
 import jax

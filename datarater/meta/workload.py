@@ -49,11 +49,6 @@ class Assumptions:
     return flops / (self.flops_per_second * self.utilisation * devices) / SECONDS_A_DAY
 
 
-def datapoints_a_row(config: MetaTrainConfig) -> int:
-  """D of the legend of axes."""
-  return config.data.segments if config.data.datapoint == "document" else 1
-
-
 def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
   """FLOPs of one meta-step of the whole population."""
   meta = config.meta
@@ -65,7 +60,7 @@ def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
     unroll_length=meta.unroll_length,
     inner_rows=meta.inner_batch,
     outer_rows=meta.outer_batch,
-    datapoints=datapoints_a_row(config),
+    datapoints=config.data.datapoints_a_row,
     estimator=meta.estimator,
     residuals=meta.residuals,
     evolution_pairs=meta.evolution_pairs,
@@ -74,7 +69,7 @@ def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
 
 def rating_flops(config: MetaTrainConfig, tokens: float) -> float:
   """FLOPs of rating so many tokens in full rows."""
-  row = cost.rating_flops(config.rater, config.data.length, datapoints_a_row(config))
+  row = cost.rating_flops(config.rater, config.data.length, config.data.datapoints_a_row)
   return tokens / config.data.length * row
 
 

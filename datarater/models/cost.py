@@ -46,10 +46,14 @@ def training_flops(config: ModelConfig, vocab_size: int, length: int) -> int:
   return (1 + BACKWARD) * language_model_flops(config, vocab_size, length)
 
 
-def rating_flops(config: ModelConfig, length: int, datapoints: int = 1) -> int:
-  """FLOPs of rating one row of `datapoints` datapoints (no product with the vocabulary)."""
-  pooling = 2 * datapoints * length * config.width + 2 * datapoints * config.width
-  return _blocks_flops(config, length) + pooling
+def rating_flops(config: ModelConfig, length: int, datapoints: int | None = 1) -> int:
+  """FLOPs of rating one row (no product with the vocabulary).
+
+  datapoints: how many are pooled from the row; None: each token is one, and nothing is pooled.
+  """
+  pooling = 0 if datapoints is None else 2 * datapoints * length * config.width
+  head = 2 * (length if datapoints is None else datapoints) * config.width
+  return _blocks_flops(config, length) + pooling + head
 
 
 def recomputed_flops(config: ModelConfig, length: int) -> int:
@@ -69,7 +73,7 @@ def meta_step_flops(
   unroll_length: int,
   inner_rows: int,
   outer_rows: int,
-  datapoints: int = 1,
+  datapoints: int | None = 1,
   estimator: Estimator = "mixed",
   residuals: Residuals = "recompute",
   evolution_pairs: int = 0,

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from datarater.data.tokenizers import Tokenizer, load_tokenizer
 from datarater.data_config import DataConfig, TokenizerConfig
 from datarater.errors import require
 from datarater.models.attention import for_inference
-from datarater.models.rater import rate_fn
+from datarater.models.rater import document_rate_fn, rate_fn
 from datarater.runtime.artifact import RaterFiles, read_rater
-from datarater.types import Batch, Datapoint, PyTree, RateFn
+from datarater.types import Batch, PyTree, RateFn
 
 IN_FLIGHT = 2
 """Batches that wait on each device, so that it never does."""
@@ -89,7 +89,10 @@ class Rater:
     return rate_prepared(prepared, self._on_devices(), self._rating.pooling, self._in_flight)
 
   def rate_batch(self, batch: Batch) -> jax.Array:
-    """Ratings BxD of packed rows, D as the rater was trained: for online selection."""
+    """Ratings BxD of packed rows, D as the rater was trained: for online selection.
+
+    A rater of tokens rates documents here too, as only whole ones can be kept.
+    """
     return self._rate_datapoints(self._replicas[0][1], batch)
 
   def require_same_tokens(self, data: DataConfig, tokenizer: Tokenizer) -> None:
@@ -120,17 +123,17 @@ class Rater:
 
   @functools.cached_property
   def _rate_documents(self) -> RateFn:
-    return self._compiled("document")
+    return self._compiled(document_rate_fn)
 
   @functools.cached_property
   def _rate_datapoints(self) -> RateFn:
-    return self._compiled(self.config.datapoint)
+    return self._compiled(rate_fn) if self.config.datapoint == "sequence" else self._rate_documents
 
-  def _compiled(self, datapoint: Datapoint) -> RateFn:
+  def _compiled(self, make: Callable[..., RateFn]) -> RateFn:
     """Made with the first rating: the choice of a fused kernel asks the devices, and takes them."""
     c = self.config
     model = dataclasses.replace(c.model, dtype=self._rating.dtype or c.model.dtype)
-    return jax.jit(rate_fn(for_inference(model), c.vocab_size, datapoint))
+    return jax.jit(make(for_inference(model), c.vocab_size, c.datapoint))
 
   @property
   def _in_flight(self) -> int:

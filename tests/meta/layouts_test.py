@@ -29,7 +29,7 @@ from datarater.config import (
 from datarater.data_config import DataConfig
 from datarater.meta import placement, trainer
 from datarater.runtime.sharding import make_mesh
-from datarater.types import Batch, MetaState
+from datarater.types import Batch, Datapoint, MetaState
 
 DEVICES, STEPS = 8, 3
 LAYOUTS = [
@@ -38,6 +38,7 @@ LAYOUTS = [
   for data in (1, 2, 4, 8)
   if member * data <= DEVICES
 ]
+TOKEN_LAYOUT = (2, 2, 2)
 MODEL = ModelConfig(width=16, layers=2, heads=2, mlp_width=32)
 CONFIG = MetaTrainConfig(
   data=DataConfig(datapoint="document", length=LENGTH, segments=SEGMENTS),
@@ -73,12 +74,19 @@ def batches(seed: int) -> tuple[Batch, Batch]:
 class Run:
   """Three meta-steps on a mesh; what a test looks at is read when they are done."""
 
-  def __init__(self, layout: tuple[int, int, int], initial: MetaState):
+  def __init__(
+    self, layout: tuple[int, int, int], initial: MetaState, datapoint: Datapoint = "document"
+  ):
     # Blocks are recomputed in some, and rows taken in parts: that changes nothing either.
     model = dataclasses.replace(MODEL, remat=layout[1] > 1)
     meta = dataclasses.replace(CONFIG.meta, microbatch=4 if layout[1] in (2, 4) else 0)
     config = dataclasses.replace(
-      CONFIG, mesh=MeshConfig(*layout), inner=model, rater=model, meta=meta
+      CONFIG,
+      data=dataclasses.replace(CONFIG.data, datapoint=datapoint),
+      mesh=MeshConfig(*layout),
+      inner=model,
+      rater=model,
+      meta=meta,
     )
     mesh: Mesh = make_mesh(config.mesh)
     placed = placement.place(config, *trainer.build(config, VOCAB), mesh)
@@ -143,6 +151,8 @@ def main() -> None:
       "shares": run.shares(),
       "collectives_in_loops": run.collectives_in_loops(),
     }
+  one, spread = (Run(layout, initial, "token") for layout in ((1, 1, 1), TOKEN_LAYOUT))
+  results["token"] = {k: tree_distance(v, one.numbers[k]) for k, v in spread.numbers.items()}
   print(json.dumps(results))
 
 
@@ -173,6 +183,10 @@ def test_every_layout_gives_the_numbers_of_one_device(results, layout):
   }
   # Members have nothing to say to each other until their updates are averaged.
   assert (result["collectives_in_loops"] == 0) == (member == DEVICES)
+
+
+def test_weights_a_token_are_laid_out_as_well(results):
+  assert max(results["token"].values()) < 1e-5, results["token"]
 
 
 def test_the_three_steps_do_something(results):

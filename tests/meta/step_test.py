@@ -81,7 +81,7 @@ class Run:
   def __init__(self, config=CONFIG, estimator="mixed"):
     self.config, self.traces = config, 0
     estimate = estimators.ESTIMATORS[estimator](PROBLEM)
-    meta_step = steps.make_meta_step(config, estimate, init_inner, OPTIMIZER, KEY)
+    meta_step = steps.make_meta_step(config, estimate, init_inner, OPTIMIZER, KEY, "sequence")
 
     def counted(*args):
       self.traces += 1

@@ -12,7 +12,7 @@ from datarater.models import language_model
 from datarater.types import datapoints_per_row, predicted_tokens
 
 BATCH = pack([[[11, 1, 2, 3], [11, 4]], [[11, 5, 6]], []])
-KINDS = pytest.mark.parametrize("datapoint", ["sequence", "document"])
+KINDS = pytest.mark.parametrize("datapoint", ["sequence", "document", "token"])
 
 
 def random_ratings(batch, datapoint, seed=0):
@@ -33,6 +33,17 @@ def test_document_weights_count_predicted_tokens():
   e = np.array([3 * np.exp(1.0), 1 * np.exp(2.0), 2 * np.exp(0.5)])
   expected = np.zeros((3, 3))
   expected[0, :2], expected[1, 0] = (e / e.sum())[:2], (e / e.sum())[2]
+  np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
+def test_token_weights_are_a_softmax_over_predicted_tokens():
+  ratings = jnp.full((3, 12), 50.0)  # padding and the first token of a segment do not count
+  ratings = ratings.at[0, 1:4].set(jnp.array([1.0, 2.0, 3.0])).at[0, 5].set(-1.0)
+  ratings = ratings.at[1, 1:3].set(jnp.array([0.5, 0.0]))
+  weights = batch_weights(ratings, BATCH, "token")
+  e = np.exp([1.0, 2.0, 3.0, -1.0, 0.5, 0.0])
+  expected = np.zeros((3, 12))
+  expected[0, [1, 2, 3, 5]], expected[1, [1, 2]] = (e / e.sum())[:4], (e / e.sum())[4:]
   np.testing.assert_allclose(weights, expected, rtol=1e-6)
 
 
@@ -60,10 +71,11 @@ def test_a_constant_in_all_ratings_has_no_effect(datapoint):
 @KINDS
 def test_raising_one_rating_lowers_all_other_weights(datapoint):
   batch, ratings = random_batch(0), random_ratings(random_batch(0), datapoint)
-  jacobian = jax.jacobian(lambda r: batch_weights(r, batch, datapoint)[0, 0])(ratings)
   there = np.asarray(predicted_tokens(batch, datapoint)) > 0
-  assert jacobian[0, 0] > 0
-  there[0, 0] = False
+  raised = tuple(np.argwhere(there)[0])
+  jacobian = jax.jacobian(lambda r: batch_weights(r, batch, datapoint)[raised])(ratings)
+  assert jacobian[raised] > 0
+  there[raised] = False
   assert np.all(np.asarray(jacobian)[there] < 0)
   assert abs(np.sum(jacobian)) < 1e-6
 
@@ -75,15 +87,17 @@ def test_derivatives_are_finite_for_an_empty_batch():
   assert np.all(np.isfinite(pullback(jnp.ones((2, 3)))[0]))
 
 
-def test_equal_ratings_in_document_mode_are_plain_training():
+@pytest.mark.parametrize("datapoint", ["document", "token"])
+def test_equal_ratings_are_plain_training(datapoint):
   _, theta = initial_parameters()
   batch = random_batch(1)
-  losses = language_model.losses_fn(MODEL, VOCAB, "document")
+  losses = language_model.losses_fn(MODEL, VOCAB, datapoint)
   plain = language_model.mean_loss_fn(language_model.token_nll_fn(MODEL, VOCAB))
 
   @jax.jit
   def both(theta, batch):
-    weights = batch_weights(jnp.full((len(batch.tokens_BxL), 3), 0.7), batch, "document")
+    ratings = jnp.full((len(batch.tokens_BxL), datapoints_per_row(batch, datapoint)), 0.7)
+    weights = batch_weights(ratings, batch, datapoint)
     return plain_gradient(losses)(theta, weights, batch), jax.grad(plain)(theta, batch)
 
   assert tree_distance(*both(theta, batch)) < 1e-5

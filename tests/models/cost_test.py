@@ -65,12 +65,14 @@ def test_language_model_flops_are_those_of_its_products(remat):
   assert traced == ROWS * cost.language_model_flops(config, VOCAB, LENGTH)
 
 
-@pytest.mark.parametrize("datapoint", ["sequence", "document"])
+DATAPOINTS = {"sequence": 1, "document": SEGMENTS, "token": None}
+
+
+@pytest.mark.parametrize("datapoint", DATAPOINTS)
 def test_rating_flops_are_those_of_its_products(datapoint):
   eta = parameters(rater.init_rater)
   traced = traced_flops(rater.rate_fn(SMALL, VOCAB, datapoint), eta, BATCH)
-  datapoints = SEGMENTS if datapoint == "document" else 1
-  assert traced == ROWS * cost.rating_flops(SMALL, LENGTH, datapoints)
+  assert traced == ROWS * cost.rating_flops(SMALL, LENGTH, DATAPOINTS[datapoint])
 
 
 def test_a_training_step_costs_three_forward_passes():
@@ -95,6 +97,7 @@ def problem_of(config, datapoint, optimizer):
   [
     *(("mixed", T, datapoint, False) for T in (1, 2, 4) for datapoint in ("sequence", "document")),
     *(("mixed", T, "document", True) for T in (1, 3)),
+    ("mixed", 2, "token", False),
     *(
       (name, T, "sequence", remat)
       for name in ("reverse", "first_order", "evolution")
@@ -124,7 +127,7 @@ def test_a_meta_step_costs_what_is_said(estimator, T, datapoint, remat):
       unroll_length=T,
       inner_rows=ROWS,
       outer_rows=ROWS,
-      datapoints=SEGMENTS if datapoint == "document" else 1,
+      datapoints=DATAPOINTS[datapoint],
       estimator=estimator,
       evolution_pairs=pairs,
       recomputation=recomputation,

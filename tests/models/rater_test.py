@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import LENGTH, MODEL, VOCAB, initial_parameters, pack, random_batch
+from problems import LENGTH, MODEL, SEGMENTS, VOCAB, initial_parameters, pack, random_batch
 
 from datarater.models import rater
 from datarater.models.transformer import Transformer
@@ -14,7 +14,8 @@ from datarater.models.transformer import Transformer
 DOCUMENTS = [[11, 1, 2, 3, 4], [11, 5, 6], [11, 7, 8]]
 PACKED = pack([DOCUMENTS[:2], DOCUMENTS[2:], []])
 
-rate = {kind: jax.jit(rater.rate_fn(MODEL, VOCAB, kind)) for kind in ("sequence", "document")}
+COLUMNS = {"sequence": 1, "document": SEGMENTS, "token": LENGTH}
+rate = {kind: jax.jit(rater.rate_fn(MODEL, VOCAB, kind)) for kind in COLUMNS}
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +23,11 @@ def eta():
   return initial_parameters()[0]
 
 
-@pytest.mark.parametrize("datapoint", ["sequence", "document"])
+@pytest.mark.parametrize("datapoint", COLUMNS)
 def test_all_ratings_start_at_zero(datapoint):
   eta = rater.init_rater(MODEL, VOCAB, jax.random.key(0), LENGTH)
   ratings = np.asarray(rate[datapoint](eta, random_batch(0)))
-  assert ratings.shape == (4, 3 if datapoint == "document" else 1)
+  assert ratings.shape == (4, COLUMNS[datapoint])
   assert np.all(ratings == 0)
 
 
@@ -40,6 +41,20 @@ def test_the_rating_is_the_head_of_the_mean_of_features(eta):
   by_document[0, 1] = features[0, 5:8].mean(0) @ head
   by_document[1, 0] = by_row[1]
   np.testing.assert_allclose(rate["document"](eta, PACKED), by_document, rtol=1e-4)
+
+
+def test_a_token_is_rated_by_its_own_features_and_a_document_by_the_mean(eta):
+  features = Transformer(MODEL, VOCAB, causal=False).apply({"params": eta["transformer"]}, PACKED)
+  by_token = np.asarray(features, np.float64) @ np.asarray(eta["head"]["kernel"])[:, 0]
+  by_token *= np.asarray(PACKED.loss_mask_BxL)
+  np.testing.assert_allclose(rate["token"](eta, PACKED), by_token, rtol=1e-4, atol=1e-6)
+  by_document = np.zeros((3, 3))
+  by_document[0, 0], by_document[0, 1] = by_token[0, 1:5].mean(), by_token[0, 6:8].mean()
+  by_document[1, 0] = by_token[1, 1:3].mean()
+  documents = rater.document_rate_fn(MODEL, VOCAB, "token")(eta, PACKED)
+  np.testing.assert_allclose(documents, by_document, rtol=1e-4)
+  pooled = rater.document_rate_fn(MODEL, VOCAB, "sequence")(eta, PACKED)
+  np.testing.assert_allclose(pooled, rate["document"](eta, PACKED), rtol=1e-5)
 
 
 def test_packed_documents_get_the_ratings_they_get_alone(eta):
