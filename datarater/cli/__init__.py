@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 from datarater.cli import data
 from datarater.cli.curation import inspect, score, select
 from datarater.cli.plan import plan_verb
+from datarater.cli.tasks import tasks
 from datarater.config import MetaTrainConfig, TrainConfig
 from datarater.config_io import load_config_file
 from datarater.errors import DivergedError, InputError, WorkerDiedError
@@ -24,7 +25,8 @@ _DESCRIPTION = """Learns which training data is worth training on.
 
 Start with `datarater demo`. Then: prepare your text (`data prepare`), see what a run takes
 (`plan`), meta-train a rater (`meta-train`), rate a corpus (`score`), look at the ratings
-(`inspect`), keep its better part (`select`), train on it and compare (`train`, `evaluate`)."""
+(`inspect`), keep its better part (`select`), train on it and compare (`train`, `evaluate`), ask
+what it knows (`tasks`)."""
 
 
 def demo(run_dir: Path = Path("runs/demo"), quiet: bool = False) -> None:
@@ -187,7 +189,7 @@ def _verbs(arguments: Sequence[str]) -> dict[str, Callable[..., None]]:
   verbs: dict[str, Callable[..., None]] = {"demo": demo, **data.VERBS}
   for name, (cls, make) in CONFIGURED.items():
     verbs[name] = make(_default_config(arguments, name, cls))
-  more = (score, select, inspect, evaluate, report)
+  more = (score, select, inspect, evaluate, tasks, report)
   return verbs | {verb.__name__: verb for verb in more}
 
 

@@ -89,10 +89,8 @@ def read_suite(folder: str | Path) -> dict[str, Task]:
   require((folder / SUITE).is_file(), f"folder {str(folder)!r} has no {SUITE}; {MAKE}")
   values = read_json(folder / SUITE, "suite")
   tasks = values.get("tasks") if isinstance(values, dict) else None
-  require(
-    isinstance(tasks, dict) and bool(tasks) and values.get("format") == FORMAT,
-    f"suite {str(folder)!r} is not of format {FORMAT} or has no tasks; {MAKE}",
-  )
+  if not isinstance(tasks, dict) or not tasks or values.get("format") != FORMAT:
+    raise InputError(f"suite {str(folder)!r} is not of format {FORMAT} or has no tasks; {MAKE}")
   return {name: _task(folder, name, entry) for name, entry in tasks.items()}
 
 

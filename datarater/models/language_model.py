@@ -16,7 +16,8 @@ class LanguageModel(nn.Module):
   """Negative log-likelihood BxL in nats of each token given those before it in its segment.
 
   Position l holds the loss of predicting token l; it is 0 where `loss_mask_BxL` is False.
-  `errors` gives 1 instead where another token is likelier, 0 where the token is the likeliest.
+  `errors` gives 1 instead where another token is likelier, 0 where the token is the likeliest;
+  `nll_and_errors` both; `likeliest` the token int32 [B] that follows position `at_B` of each row.
   """
 
   config: ModelConfig
@@ -26,19 +27,34 @@ class LanguageModel(nn.Module):
     self.transformer = Transformer(self.config, self.vocab_size, causal=True)
 
   def __call__(self, batch: Batch) -> jax.Array:
-    logits = self._logits(batch)
-    chosen = jnp.take_along_axis(logits, batch.tokens_BxL[:, 1:, None], axis=-1)[..., 0]
-    return _where_predicted(jax.nn.logsumexp(logits, axis=-1) - chosen, batch)
+    return _nll(self._logits(batch), batch)
 
   def errors(self, batch: Batch) -> jax.Array:
+    return _errors(self._logits(batch), batch)
+
+  def nll_and_errors(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
     logits = self._logits(batch)
-    wrong = (jnp.argmax(logits, axis=-1) != batch.tokens_BxL[:, 1:]).astype(logits.dtype)
-    # The likeliest of logits that are not numbers is a token as well: divergence must not hide.
-    wrong = jnp.where(jnp.isfinite(jnp.max(logits, axis=-1)), wrong, jnp.nan)
-    return _where_predicted(wrong, batch)
+    return _nll(logits, batch), _errors(logits, batch)
+
+  def likeliest(self, batch: Batch, at_B: jax.Array) -> jax.Array:
+    features_BxLxW = self.transformer(batch)
+    last_Bx1xW = jnp.take_along_axis(features_BxLxW, at_B[:, None, None], axis=1)
+    return jnp.argmax(self.transformer.decode(last_Bx1xW)[:, 0], axis=-1)
 
   def _logits(self, batch: Batch) -> jax.Array:
     return self.transformer.decode(self.transformer(batch)[:, :-1])
+
+
+def _nll(logits: jax.Array, batch: Batch) -> jax.Array:
+  chosen = jnp.take_along_axis(logits, batch.tokens_BxL[:, 1:, None], axis=-1)[..., 0]
+  return _where_predicted(jax.nn.logsumexp(logits, axis=-1) - chosen, batch)
+
+
+def _errors(logits: jax.Array, batch: Batch) -> jax.Array:
+  wrong = (jnp.argmax(logits, axis=-1) != batch.tokens_BxL[:, 1:]).astype(logits.dtype)
+  # The likeliest of logits that are not numbers is a token as well: divergence must not hide.
+  wrong = jnp.where(jnp.isfinite(jnp.max(logits, axis=-1)), wrong, jnp.nan)
+  return _where_predicted(wrong, batch)
 
 
 def _where_predicted(values: jax.Array, batch: Batch) -> jax.Array:
@@ -62,6 +78,30 @@ def token_nll_fn(config: ModelConfig, vocab_size: int) -> Callable[[PyTree, Batc
     return model.apply({"params": theta}, batch)  # type: ignore[return-value]
 
   return token_nll
+
+
+def nll_and_errors_fn(
+  config: ModelConfig, vocab_size: int
+) -> Callable[[PyTree, Batch], tuple[jax.Array, jax.Array]]:
+  """(theta, batch) -> (nll_BxL, errors_BxL) of one forward pass; see `LanguageModel`."""
+  model = LanguageModel(config, vocab_size)
+
+  def nll_and_errors(theta: PyTree, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    return model.apply({"params": theta}, batch, method="nll_and_errors")  # type: ignore[return-value]
+
+  return nll_and_errors
+
+
+def likeliest_fn(
+  config: ModelConfig, vocab_size: int
+) -> Callable[[PyTree, Batch, jax.Array], jax.Array]:
+  """(theta, batch, at_B) -> int32 [B], the likeliest token after position `at_B` of each row."""
+  model = LanguageModel(config, vocab_size)
+
+  def likeliest(theta: PyTree, batch: Batch, at_B: jax.Array) -> jax.Array:
+    return model.apply({"params": theta}, batch, at_B, method="likeliest")  # type: ignore[return-value]
+
+  return likeliest
 
 
 def losses_fn(config: ModelConfig, vocab_size: int, datapoint: Datapoint) -> LossesFn:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -112,6 +113,41 @@ def comparison(values: Mapping[str, Any]) -> Table:
     plus_minus(number(difference.get("mean")), number(difference.get("half_width")), 4),
   )
   return table
+
+
+def tasks(values: Mapping[str, Any]) -> list[Table]:
+  """What `evaluation.downstream.evaluate_runs` found, a column a run: accuracies, bits per byte,
+  and how many of the answers did not fit a row of the model's.
+  """
+  runs = values["runs"]
+  names = [Path(run).name for run in runs]
+  names = names if len(set(names)) == len(names) else list(runs)
+  accuracy = _table("Accuracy, by length-normalised likelihood, with its 95% interval")
+  bits = _table("Bits per byte of the right answer, with its 95% interval")
+  too_long = _table("Answers that no row holds: context cut, answer split")
+  for table in (accuracy, bits, too_long):
+    table.add_column("task")
+    table.add_column("items", justify="right")
+    if table is accuracy:
+      table.add_column("chance", justify="right")
+    for name in names:
+      table.add_column(Text(label(name)), justify="right")
+  for task in next(iter(runs.values()))["tasks"]:
+    rows = [run["tasks"][task] for run in runs.values()]
+    first = [Text(label(task)), f"{rows[0]['items']:,}"]
+    shares = [_between(row.get("accuracy_normalised") or row["accuracy"], ".1%") for row in rows]
+    accuracy.add_row(*first, _shown(number(rows[0]["chance"]), ".1%"), *shares)
+    bits.add_row(*first, *(_between(row["bits_per_byte"], ".3f") for row in rows))
+    lengths = ("contexts_cut", "continuations_split")
+    cells = ["  ".join(f"{row[key] / row['answers']:.1%}" for key in lengths) for row in rows]
+    too_long.add_row(*first, *cells)
+  return [accuracy, bits, too_long]
+
+
+def _between(values: Mapping[str, Any], form: str) -> str:
+  """`0.31 (0.29–0.33)`."""
+  low, high = (_shown(number(values[key]), form) for key in ("low", "high"))
+  return f"{_shown(number(values['value']), form)} ({low}–{high})"
 
 
 def _table(title: str) -> Table:
