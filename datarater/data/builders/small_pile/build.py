@@ -38,8 +38,6 @@ OVERLAP = 0.5
 """Of two documents of different sources that share half of the smaller one's shingles, one goes."""
 
 _ENTRY = "small_pile"
-_SURPLUS = 1.25
-"""Of a domain's size, taken before copies are set aside."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +114,8 @@ def _gather(shelf: Shelf, chosen: Sequence[str], progress: bool) -> list[Piece]:
   with tqdm(chosen, "domains", unit=" domains", disable=not progress) as bar:
     for name in bar:
       bar.set_postfix_str(name)
-      pieces += DOMAINS[name].recipe(shelf, int(DOMAINS[name].megabytes * 1e6 * _SURPLUS))
+      domain = DOMAINS[name]
+      pieces += domain.recipe(shelf, int(domain.megabytes * 1e6 * domain.surplus))
   return pieces
 
 

@@ -25,16 +25,17 @@ def spam_html(shelf: Shelf, size: int) -> list[Piece]:
 
 
 def _messages(shelf: Shelf, domain: str, groups: tuple[str, ...], size: int) -> list[Piece]:
-  """A source is a thread: replies repeat what they answer."""
-  threads: dict[str, list[str]] = {}
+  """A source is a thread, named by its first message: replies repeat what they answer."""
+  threads: dict[str, dict[str, str]] = {}
   for group in groups:
     found = shelf.texts("datasets", f"package/spam-assassin/data/{group}/*.txt")
     for path, text in found.items():
-      threads.setdefault(_thread(text) or f"{group}/{Path(path).stem}", []).append(text)
+      name = f"{domain}/{group}/{Path(path).stem}"
+      threads.setdefault(_thread(text) or name, {})[name] = text
   pieces = []
-  for name, texts in threads.items():
-    parts = itertools.chain.from_iterable(map(cut, texts))
-    pieces += [Piece(domain, f"{domain}/{name}", k, part, domain) for k, part in enumerate(parts)]
+  for messages in threads.values():
+    parts = itertools.chain.from_iterable(map(cut, messages.values()))
+    pieces += [Piece(domain, next(iter(messages)), k, t, domain) for k, t in enumerate(parts)]
   return thinned(pieces, size)
 
 

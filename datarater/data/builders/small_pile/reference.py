@@ -30,8 +30,11 @@ _DOCUMENTATION = {
   "pythondoc": "usr/share/doc/python3.11/html/",
 }
 _MANPAGES = {"de": "de", "fr": "fr", "ja": "ja", "pl": "pl", "ru": "ru", "zh": "zh_CN"}
-_ROFF_COMMENT = re.compile(r"^['.][ \t]*\\\".*\n?", re.MULTILINE)
-_ROFF_REQUEST = re.compile(r"^[.'][ \t]*([A-Za-z]+)?[ \t]*", re.MULTILINE)
+# Comments, and requests that lay out: those of roff are lower-case, of the macros these.
+_ROFF_LAYOUT = re.compile(
+  r"^['.][ \t]*(?:\\|[a-z]|(?:AD|HP|LP|P|PD|PP|RE|RS|SP|TP|UE|UR)\b|$).*\n?", re.MULTILINE
+)
+_ROFF_MACRO = re.compile(r"^['.][ \t]*[A-Z]\w*[ \t]*", re.MULTILINE)
 _ROFF_FONT = re.compile(r"\\f(?:\[\w*\]|\(..|.)|\\[&/,:%|^]|\\s[-+]?\d")
 
 
@@ -127,10 +130,11 @@ def _evenly(parts: list[list[Piece]], size: int) -> list[Piece]:
 
 
 def plain_roff(text: str) -> str:
-  """A manual page without comments, names of requests and changes of font."""
-  text = _ROFF_COMMENT.sub("", text)
-  text = _ROFF_FONT.sub("", _ROFF_REQUEST.sub("", text))
-  return text.replace("\\-", "-").replace("\\ ", " ").replace("\\e", "\\")
+  """A manual page without comments, layout, names of macros and changes of font."""
+  text = _ROFF_FONT.sub("", _ROFF_MACRO.sub("", _ROFF_LAYOUT.sub("", text)))
+  for escape, plain in (("\\-", "-"), ("\\ ", " "), ("\\(aq", "'"), ("\\e", "\\")):
+    text = text.replace(escape, plain)
+  return text
 
 
 def minified(shelf: Shelf, size: int) -> list[Piece]:
