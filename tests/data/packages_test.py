@@ -1,5 +1,6 @@
 """Fetching packages, with stand-ins for the registries' clients. No network."""
 
+import concurrent.futures
 import hashlib
 import io
 import json
@@ -60,11 +61,46 @@ def test_other_content_under_the_same_version_is_refused(registry, tmp_path):
     packages.fetch(packages.Package("npm", "words", "1.0.0", "0" * 64), tmp_path / "cache")
 
 
+def test_other_content_is_drift_where_it_is_tolerated(registry, tmp_path):
+  (registry / "words@1.0.0").write_bytes(_archive("1.0.0", {}))
+  wanted = packages.Package("npm", "words", "1.0.0", "0" * 64)
+  fetched = packages.fetch(wanted, tmp_path / "cache", tolerant=True)
+  assert f"words 1.0.0 has sha256 {fetched.sha256}, expected 000" in fetched.drift
+
+
+def test_what_a_killed_fetch_left_is_no_package(registry, tmp_path):
+  (registry / "words@1.0.0").write_bytes(_archive("1.0.0", {"package/a.txt": "A"}))
+  (tmp_path / "cache" / ".npm-words-1.0.0.partial" / "archive").mkdir(parents=True)
+  (tmp_path / "cache" / ".npm-words-1.0.0.partial" / "archive" / "half.tgz").write_bytes(b"x")
+  fetched = packages.fetch(packages.Package("npm", "words", "1.0.0"), tmp_path / "cache")
+  assert [p.name for p in packages.files(fetched, "package/*.txt")] == ["a.txt"]
+
+
+def test_of_several_that_fetch_at_once_one_does(registry, tmp_path):
+  (registry / "words@1.0.0").write_bytes(_archive("1.0.0", {}))
+  client = registry.parent / "bin" / "npm"
+  client.write_text(f"{client.read_text()}echo fetched >> {tmp_path}/log; sleep 0.3\n")
+  wanted = packages.Package("npm", "words", "1.0.0")
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    found = list(pool.map(lambda _: packages.fetch(wanted, tmp_path / "cache"), range(4)))
+  assert found == found[:1] * 4
+  assert (tmp_path / "log").read_text() == "fetched\n"
+
+
+def test_an_archive_that_cannot_be_unpacked_is_named(registry, tmp_path, monkeypatch):
+  for tool in ("apt-get", "dpkg-deb"):
+    client = registry.parent / "bin" / tool
+    client.write_text("#!/bin/sh\ntouch words_1_all.deb\n" if tool == "apt-get" else "exit 2\n")
+    client.chmod(0o755)
+  with pytest.raises(InputError, match=r"words_1_all\.deb cannot be unpacked: "):
+    packages.fetch(packages.Package("debian", "words", "1"), tmp_path / "cache")
+
+
 def test_a_package_that_is_not_there_is_an_input_error_and_leaves_no_cache(registry, tmp_path):
   del registry
   with pytest.raises(InputError, match=r"npm package words 1\.0\.0 cannot be fetched: .*check"):
     packages.fetch(packages.Package("npm", "words", "1.0.0"), tmp_path / "cache")
-  assert list((tmp_path / "cache").iterdir()) == []
+  assert [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"] == []
 
 
 def test_an_archive_that_leads_outside_is_refused(registry, tmp_path):

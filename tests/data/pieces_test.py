@@ -13,10 +13,13 @@ from datarater.data.builders.pieces import (
   Piece,
   assign,
   blocks,
+  blocks_within,
   cut,
   drop_shared,
-  drop_unwanted,
+  exact_copies,
+  gathered,
   spread,
+  thinned,
 )
 
 SPLITS = {"inner": 0.34, "outer": 0.12, "lm": 0.38, "validation": 0.06, "test": 0.10}
@@ -74,7 +77,7 @@ def test_assign_deals_every_stratum_in_proportion():
   rng = random.Random(3)
   texts = ["x" * rng.randrange(2000, 6000) for _ in range(400)]
   pieces = [Piece("d", f"s{k}", 0, text, "ab"[k % 2]) for k, text in enumerate(texts)]
-  splits = assign(pieces)
+  splits = assign(pieces, "seed")
   for stratum in "ab":
     sizes = collections.Counter()
     for piece in pieces:
@@ -92,11 +95,11 @@ def test_drop_shared_keeps_one_of_two_sources_with_a_sentence_in_common():
   sentence = "a sentence that is clearly longer than fifty characters in both of them "
   pieces = [_piece(f"s{k}", _prose(k, 900) + sentence + _prose(k + 9, 900)) for k in (0, 1)]
   other = _piece("c", _prose(77, 900))
-  kept, dropped = drop_shared([*pieces, other])
+  kept, dropped = drop_shared([*pieces, other], "seed")
   assert len(dropped) == 1
   assert other in kept
   within = [dataclasses.replace(piece, source="one") for piece in pieces]
-  assert drop_shared(within)[1] == []
+  assert drop_shared(within, "seed")[1] == []
 
 
 def test_drop_shared_lets_pages_share_navigation_but_nothing_rarer():
@@ -106,14 +109,38 @@ def test_drop_shared_lets_pages_share_navigation_but_nothing_rarer():
     _piece(f"page-{k}", bar + (rare if k < 2 else "") + _prose(k, 900), "raw_html")
     for k in range(NAVIGATION_PAGES)
   ]
-  assert [p.source for p in drop_shared(pages)[1]] in (["page-0"], ["page-1"])
-  assert len(drop_shared(pages[1:])[1]) == NAVIGATION_PAGES - 2
+  dropped = drop_shared(pages, "seed", markup=("raw_html",))[1]
+  assert [p.source for p in dropped] in (["page-0"], ["page-1"])
+  assert len(drop_shared(pages[1:], "seed", markup=("raw_html",))[1]) == NAVIGATION_PAGES - 2
 
 
-def test_drop_unwanted_counts_what_it_drops():
+def test_exact_copies_ignore_case_and_space_and_name_the_first():
   text = _prose(5, 700)
-  kept, dropped = drop_unwanted(
-    [_piece("a", text), _piece("b", text.upper()), _piece("c", text + "npm" + "js")]
-  )
-  assert [p.source for p in kept] == ["a"]
-  assert dropped == {"names_a_registry": 1, "exact_duplicate": 1}
+  pieces = [_piece("a", text), _piece("b", text.upper()), _piece("c", text + "more")]
+  assert exact_copies([*pieces, _piece("d", " " + text)]) == {"b#000": "a#000", "d#000": "a#000"}
+
+
+def test_gathered_joins_short_texts_and_loses_none():
+  texts = [_prose(k, 700).strip() for k in range(40)]
+  pieces = gathered("d", "many", texts)
+  assert "\n\n".join(p.text for p in pieces) == "\n\n".join(texts)
+  assert len({p.source for p in pieces}) == len(pieces) == 8
+  assert all(p.size <= PIECE_CHARACTERS + 20 and p.stratum == "many" for p in pieces)
+  assert gathered("d", "many", []) == []
+
+
+def test_thinned_keeps_about_so_many_bytes_from_all_over():
+  pieces = [_piece(f"s{k}", "x" * (1000 + k)) for k in range(100)]
+  kept = thinned(pieces, 25_000)
+  assert sum(p.size for p in kept) == pytest.approx(25_000, rel=0.05)
+  assert {int(p.source[1:]) // 25 for p in kept} == {0, 1, 2, 3}
+  assert thinned(pieces, 10**9) == pieces
+
+
+def test_blocks_within_take_the_size_wanted_or_what_leaves_gaps():
+  text = _prose(2, 400_000)
+  wanted = blocks_within("d", "book", text, 100_000, each=5)
+  assert sum(p.size for p in wanted) == pytest.approx(100_000, rel=0.15)
+  everything = blocks_within("d", "book", text, 10**9, each=5)
+  assert len({p.source for p in everything}) == 400_000 // (7 * PIECE_CHARACTERS)
+  assert blocks_within("d", "book", text[:20_000], 10**9, each=5) == []

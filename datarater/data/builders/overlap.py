@@ -76,7 +76,7 @@ def sample(text: str) -> np.ndarray:
   for k in range(length):
     shingles = shingles * np.uint64(_BASE) + hashes[k : k + count]
   mixed = _mixed(shingles)
-  return np.unique(mixed[mixed < np.uint64(2**64 // SAMPLING)])
+  return np.unique(mixed[mixed <= np.uint64((2**64 - 1) // SAMPLING)])
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:

