@@ -78,6 +78,7 @@ def small_pile(
   from datarater.report.corpus import corpus_tables
 
   chosen = [name for name in domains or DOMAINS if forum or name != FORUM]
+  require(bool(chosen), f"no domain is left to build without {FORUM}; give others to --domains")
   made_before = out.exists()
   summary = build_small_pile(out, cache, chosen, progress=not quiet)
   for sentence in summary["drift"]:

@@ -9,6 +9,7 @@ the same files.
 
 import contextlib
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -50,10 +51,13 @@ class TextBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   # Nothing is downloaded, so TFDS need not look for checksums beside this file.
   code_path: Any = None
 
-  def __init__(self, splits: Mapping[str, Documents], name: str, **kwargs: Any):
+  def __init__(
+    self, splits: Mapping[str, Documents], name: str, progress: bool = True, **kwargs: Any
+  ):
     self.name: Any = name  # pyright: ignore[reportAttributeAccessIssue]
     self.summary: dict[str, Any] = {}
     self._documents = splits
+    self._progress = progress
     super().__init__(file_format="array_record", **kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -68,7 +72,13 @@ class TextBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Yields (id, example) and counts. A lone surrogate, which UTF-8 cannot hold, becomes `?`."""
     domains: Counter[str] = Counter()
     counts: dict[str, Any] = {"documents": 0, "bytes": 0, "domains": {}}
-    for document in tqdm(self._documents[split](), desc=f"writing {split}", unit=" documents"):
+    bar = tqdm(
+      self._documents[split](),
+      desc=f"writing {split}",
+      unit=" documents",
+      disable=not self._progress,
+    )
+    for document in bar:
       for key in ("text", "id"):
         require(
           isinstance(document.get(key), str),
@@ -101,7 +111,11 @@ class TextBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def prepare_dataset(
-  splits: Mapping[str, Documents], output: Path, name: str, extra: Mapping[str, Any] | None = None
+  splits: Mapping[str, Documents],
+  output: Path,
+  name: str,
+  extra: Mapping[str, Any] | None = None,
+  progress: bool = True,
 ) -> dict[str, Any]:
   """Writes a dataset whose folder is `output`, which is whole or absent, and returns its summary.
 
@@ -127,10 +141,9 @@ def prepare_dataset(
   # Beside the output, so that the rename stays within one file system and is atomic.
   temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
   try:
-    builder = TextBuilder(splits, name, data_dir=str(temporary))
-    with contextlib.redirect_stdout(
-      sys.stderr
-    ):  # TFDS prints; our standard output is the caller's.
+    builder = TextBuilder(splits, name, progress, data_dir=str(temporary))
+    # TFDS prints; our standard output is the caller's.
+    with contextlib.redirect_stdout(sys.stderr if progress else io.StringIO()):
       builder.download_and_prepare()
     domains = sorted(
       {domain for counts in builder.summary.values() for domain in counts["domains"]}

