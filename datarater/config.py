@@ -218,6 +218,8 @@ class MetaTrainConfig:
     keep_checkpoints: How many stay on disk.
     snapshot_every: Meta-steps between raters that are kept in `snapshots/`, 0 for none.
     cdf_documents: Documents of the inner split rated at the end, for the CDF of ratings.
+    rater_kind: `network` reads the text. `mixture` is one logit a domain, without a network.
+    rater_domains: Of a mixture, in the order of its logits; empty: those of the inner split.
   """
 
   name: str = "datarater"
@@ -232,6 +234,8 @@ class MetaTrainConfig:
   keep_checkpoints: int = 2
   snapshot_every: int = 0
   cdf_documents: int = 2048
+  rater_kind: Literal["network", "mixture"] = "network"
+  rater_domains: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
     require_at_least(self, 0, "seed", "snapshot_every")
@@ -263,6 +267,16 @@ class MetaTrainConfig:
       "meta.objective is 'heldout' but the data names a target "
       f"({self.data.target_domain or self.data.target_dataset!r}); set meta.objective to 'target', "
       "or empty data.target_domain and data.target_dataset",
+    )
+    require(
+      self.rater_kind != "mixture" or self.data.datapoint == "document",
+      f"rater_kind is 'mixture' and data.datapoint {self.data.datapoint!r}, which may hold several "
+      "domains or none; set data.datapoint to 'document'",
+    )
+    require(
+      self.rater_kind == "mixture" or not self.rater_domains,
+      f"rater_domains is {self.rater_domains} and rater_kind {self.rater_kind!r}; only a mixture "
+      "has domains, set rater_kind to 'mixture'",
     )
 
 

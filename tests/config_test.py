@@ -99,6 +99,12 @@ REFUSED = [
     {"data": DataConfig(target_dataset="c4/en:3.1.0")},
     ["meta.objective", "'heldout'", "'c4/en:3.1.0'"],
   ),
+  (
+    MetaTrainConfig,
+    {"rater_kind": "mixture"},
+    ["rater_kind", "'mixture'", "data.datapoint 'sequence'", "'document'"],
+  ),
+  (MetaTrainConfig, {"rater_domains": ("a",)}, ["rater_domains", "('a',)", "'network'", "mixture"]),
   (SelectionConfig, {"kind": "rater"}, ["selection.rater", "empty", "rater folder"]),
   (DemoConfig, {"lm_seeds": (0,)}, ["DemoConfig.lm_seeds", "two seeds"]),
   (DemoConfig, {"train": TrainConfig(data=TARGET)}, ["meta_train.data", "train.data", "differ"]),

@@ -87,7 +87,8 @@ class RateShard:
         )
     for block in stream:
       ids, texts = [row.id for row in block.rows], [row.text for row in block.rows]
-      yield block, [prepare(scorer, ids, texts) for scorer in self.scorers.values()]
+      domains = [row.domain for row in block.rows]
+      yield block, [prepare(scorer, ids, texts, domains) for scorer in self.scorers.values()]
 
   def _read(self, shard: Shard) -> Iterator[tuple[Record, int]]:
     """Records, each with the bytes of the shard read so far."""

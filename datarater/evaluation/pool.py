@@ -22,7 +22,7 @@ from datarater.models import cost
 from datarater.runtime.atomic import atomic_file
 from datarater.scorers.online import batch_rating
 from datarater.scorers.random import RandomScorer
-from datarater.scorers.rater import Rater, load_rater
+from datarater.scorers.rater import MixtureRater, Rater, load_rater
 
 _DIGEST_IDS = 32
 
@@ -96,8 +96,13 @@ def _digest_of(source: Source) -> str:
 
 
 def rate_pool(rater: Rater, source: Source, progress: bool = True) -> RatedPool:
-  """Rates every document of a source."""
+  """Rates every document of a source; InputError for a domain that a mixture does not know."""
   texts = [source[i].text for i in range(len(source))]
+  if isinstance(rater, MixtureRater):
+    rater.require_domains(source.domains)
+    domains = [source.domains[source.domain_index(i)] for i in range(len(source))]
+    ratings, tokens = rater.score_domains(texts, domains)
+    return RatedPool(ratings, 0.0, tokens)
   ratings, tokens = rater.score_with_tokens(texts, progress)
   rows = sum(-(-int(n) // (rater.config.length - 1)) for n in tokens)
   flops = rows * cost.rating_flops(rater.config.model, rater.config.length)

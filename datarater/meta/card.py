@@ -1,7 +1,7 @@
 """The card of a rater: what it was trained on and for, and where not to trust it."""
 
 from datarater.config import MetaTrainConfig
-from datarater.models.cost import rater_parameters
+from datarater.meta.workload import rater_parameters
 from datarater.runtime.quantiles import RatingsCdf
 
 _CARD = """# Rater `{name}`
@@ -14,18 +14,26 @@ unit and no zero; compare them with each other only.
 | trained on | `{dataset}`, split `{inner}`{excluded} |
 | objective | {objective} |
 | meta-steps | {steps}, {population} inner models, {unroll} updates a meta-step, seed {seed} |
-| rater | {parameters:,} parameters, one rating a {datapoint}, rows of {length} tokens |
+| rater | {rater} |
 | inner models | width {width}, {layers} layers, trained by {optimizer} |
 | ratings of its pool | median {median:.4g}, 5% to 95% {low:.4g} to {high:.4g}, of {count:,} |
 
 ## Limits
 
+{limits}
 - It knows the text it was trained on: on other domains or languages its ratings are a guess.
 - It prefers what helped small models early in training; larger or longer-trained ones may want less
   filtering, or none. Compare with unfiltered and randomly thinned data before you rely on it.
-- A document longer than a row is rated in chunks, averaged by tokens.
 - It inherits whatever bias its target holds. It does not judge truth, safety or licences.
 """
+
+_NETWORK = "{parameters:,} parameters, one rating a {datapoint}, rows of {length} tokens"
+_MIXTURE = "no network, one logit for each of {count} domains: {names}"
+
+_LIMITS = {
+  "network": "- A document longer than a row is rated in chunks, averaged by tokens.",
+  "mixture": "- It rates a document by its domain alone: of other domains it says nothing.",
+}
 
 _DATAPOINTS = {
   "sequence": "sequence",
@@ -51,9 +59,8 @@ def rater_card(config: MetaTrainConfig, cdf: RatingsCdf, vocab_size: int) -> str
     population=meta.population,
     unroll=meta.unroll_length,
     seed=config.seed,
-    parameters=rater_parameters(config.rater, vocab_size),
-    datapoint=_DATAPOINTS[data.datapoint],
-    length=data.length,
+    rater=_rater(config, vocab_size),
+    limits=_LIMITS[config.rater_kind],
     width=config.inner.width,
     layers=config.inner.layers,
     optimizer=config.inner_optimizer.name,
@@ -61,4 +68,15 @@ def rater_card(config: MetaTrainConfig, cdf: RatingsCdf, vocab_size: int) -> str
     low=cdf.quantiles[last // 20],
     high=cdf.quantiles[last - last // 20],
     count=cdf.count,
+  )
+
+
+def _rater(config: MetaTrainConfig, vocab_size: int) -> str:
+  domains = config.rater_domains
+  if config.rater_kind == "mixture":
+    return _MIXTURE.format(count=len(domains), names=", ".join(domains))
+  return _NETWORK.format(
+    parameters=rater_parameters(config, vocab_size),
+    datapoint=_DATAPOINTS[config.data.datapoint],
+    length=config.data.length,
   )

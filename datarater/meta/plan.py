@@ -13,7 +13,7 @@ from datarater.config import MetaTrainConfig
 from datarater.data.tokenizers import load_tokenizer
 from datarater.errors import InputError
 from datarater.meta import placement, trainer
-from datarater.meta.workload import Assumptions, meta_step_flops, workload
+from datarater.meta.workload import Assumptions, meta_step_flops, rater_parameters, workload
 from datarater.models import cost
 from datarater.models.traced_cost import product_flops
 from datarater.runtime.sharding import make_mesh
@@ -71,7 +71,7 @@ def make_plan(config: MetaTrainConfig, assumptions: Assumptions | None = None) -
     mesh=dataclasses.asdict(config.mesh),
     vocab_size=vocab_size,
     parameters={
-      "rater": cost.rater_parameters(config.rater, vocab_size),
+      "rater": rater_parameters(config, vocab_size),
       "inner": cost.language_model_parameters(config.inner, vocab_size),
     },
     meta_step_flops=float(meta_step_flops(config, vocab_size)),

@@ -4,9 +4,7 @@ run/config.json  metrics.jsonl  checkpoints/  rater/  snapshots/
 """
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +14,24 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from datarater.config import MetaTrainConfig
-from datarater.data.documents import RowShapes, default_batch_tokens, rate_documents
 from datarater.errors import DivergedError
-from datarater.meta import estimators, placement
-from datarater.meta import step as meta_step_module
-from datarater.meta.card import rater_card
+from datarater.meta import placement
+from datarater.meta.build import build
+from datarater.meta.export import ExportFn, exporter
 from datarater.meta.inputs import MetaInputs
 from datarater.meta.metrics import metrics_row
-from datarater.models import language_model, rater
-from datarater.runtime import artifact
+from datarater.meta.settle import settled
 from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.distributed import is_first
 from datarater.runtime.metrics import MetricsLog
 from datarater.runtime.profile import traced
-from datarater.runtime.quantiles import RatingsCdf
 from datarater.runtime.run_folder import run_folder
 from datarater.runtime.sharding import make_mesh
-from datarater.training.optimizers import make_optimizer
-from datarater.types import MetaState, PyTree
+from datarater.types import PyTree
 
 SKIPPED_LIMIT = 20
 """Meta-steps in a row without a finite outer loss and meta-gradient, after which a run stops."""
 
-ETA_KEY, POPULATION_KEY = 0, 1
 METRICS, CHECKPOINTS, RATER, TRACE = "metrics.jsonl", "checkpoints", "rater", "trace"
 SNAPSHOTS = "snapshots"
 
@@ -60,13 +53,14 @@ def meta_train(
   profile: trace some of the first steps into `trace/`.
   """
   mesh = make_mesh(config.mesh)
+  config = settled(config)
   progress = progress and is_first()
   with _folder(config, Path(run_dir)) as folder:
     inputs = MetaInputs(config, mesh)
     try:
       with Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints) as checkpoints:
         trace = folder / TRACE if profile else None
-        export = _exporter(config, inputs)
+        export = exporter(config, inputs)
         eta = _train(config, folder, mesh, inputs, checkpoints, export, progress, trace)
       if is_first():
         export(folder / RATER, eta, config.meta.steps, progress)
@@ -82,44 +76,13 @@ def _folder(config: MetaTrainConfig, folder: Path) -> contextlib.AbstractContext
   return run_folder(folder, config, extendable=("meta.steps",), free=("mesh",))
 
 
-def build(config: MetaTrainConfig, vocab_size: int):
-  """(initial state as a function of nothing, the meta-step): pure, neither compiled."""
-  datapoint = config.data.datapoint
-  optimizer = make_optimizer(config.inner_optimizer)
-  problem = estimators.Problem(
-    rate=rater.rate_fn(config.rater, vocab_size, datapoint),
-    losses=language_model.losses_fn(config.inner, vocab_size, datapoint),
-    outer_loss=language_model.outer_loss_fn(config.meta.outer_loss, config.inner, vocab_size),
-    optimizer=optimizer,
-    datapoint=datapoint,
-    microbatch=config.meta.microbatch,
-  )
-  root = jax.random.key(config.seed)
-  key = jax.random.fold_in(root, POPULATION_KEY)
-  length = config.data.length
-
-  def init_inner(key: jax.Array) -> PyTree:
-    return language_model.init_language_model(config.inner, vocab_size, key, length)
-
-  def init() -> MetaState:
-    eta_key = jax.random.fold_in(root, ETA_KEY)
-    eta = rater.init_rater(config.rater, vocab_size, eta_key, length)
-    return meta_step_module.init_state(config.meta, eta, init_inner, optimizer, key)
-
-  estimate = estimators.make_estimator(config.meta, problem)
-  step = meta_step_module.make_meta_step(
-    config.meta, estimate, init_inner, optimizer, key, datapoint, config.mesh.member
-  )
-  return init, step
-
-
 def _train(
   config: MetaTrainConfig,
   folder: Path,
   mesh: Mesh,
   inputs: MetaInputs,
   checkpoints: Checkpoints,
-  export: Callable[[Path, PyTree, int, bool], None],
+  export: ExportFn,
   progress: bool,
   trace: Path | None,
 ) -> PyTree:
@@ -199,39 +162,3 @@ class _MetricsReader:
       f"outer loss or meta-gradient was not finite for {SKIPPED_LIMIT} meta-steps in a row, up to "
       f"step {step}; {where}; lower inner_optimizer.learning_rate or meta.learning_rate"
     )
-
-
-def _exporter(
-  config: MetaTrainConfig, inputs: MetaInputs
-) -> Callable[[Path, PyTree, int, bool], None]:
-  """(folder, eta, meta-steps done, progress): writes the folder of a rater: parameters, tokenizer,
-  CDF of ratings on the inner split, card.
-  """
-  tokenizer = inputs.tokenizer
-  datapoint = config.data.datapoint
-  rate = jax.jit(rater.document_rate_fn(config.rater, tokenizer.vocab_size, datapoint))
-  shapes = RowShapes(config.data.length, default_batch_tokens())
-
-  def export(folder: Path, eta: PyTree, steps: int, progress: bool) -> None:
-    count = min(config.cdf_documents, len(inputs.inner))
-    chosen = np.arange(count) * len(inputs.inner) // count
-    texts = [inputs.inner[int(i)].text for i in chosen]
-    ratings, _ = rate_documents(
-      texts, tokenizer, lambda batch: rate(eta, batch), shapes, progress=progress
-    )
-    cdf = RatingsCdf.of(ratings)
-    description = artifact.RaterConfig(
-      model=config.rater,
-      tokenizer=dataclasses.replace(config.data.tokenizer, path=tokenizer.file_name),
-      tokenizer_fingerprint=tokenizer.fingerprint,
-      vocab_size=tokenizer.vocab_size,
-      datapoint=config.data.datapoint,
-      length=config.data.length,
-      steps=steps,
-      seed=config.seed,
-    )
-    meta = dataclasses.replace(config.meta, steps=steps)
-    card = rater_card(dataclasses.replace(config, meta=meta), cdf, tokenizer.vocab_size)
-    artifact.write_rater(folder, description, eta, cdf, card, tokenizer.save)
-
-  return export

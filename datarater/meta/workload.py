@@ -49,12 +49,19 @@ class Assumptions:
     return flops / (self.flops_per_second * self.utilisation * devices) / SECONDS_A_DAY
 
 
+def rater_parameters(config: MetaTrainConfig, vocab_size: int) -> int:
+  """Of a mixture: its domains, as far as they are known."""
+  if config.rater_kind == "mixture":
+    return len(config.rater_domains)
+  return cost.rater_parameters(config.rater, vocab_size)
+
+
 def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
   """FLOPs of one meta-step of the whole population."""
   meta = config.meta
   return meta.population * cost.meta_step_flops(
     config.inner,
-    config.rater,
+    None if config.rater_kind == "mixture" else config.rater,
     vocab_size,
     config.data.length,
     unroll_length=meta.unroll_length,
@@ -69,6 +76,8 @@ def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
 
 def rating_flops(config: MetaTrainConfig, tokens: float) -> float:
   """FLOPs of rating so many tokens in full rows."""
+  if config.rater_kind == "mixture":
+    return 0.0
   row = cost.rating_flops(config.rater, config.data.length, config.data.datapoints_a_row)
   return tokens / config.data.length * row
 

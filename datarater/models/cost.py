@@ -66,7 +66,7 @@ def recomputed_flops(config: ModelConfig, length: int) -> int:
 
 def meta_step_flops(
   inner: ModelConfig,
-  rater: ModelConfig,
+  rater: ModelConfig | None,
   vocab_size: int,
   length: int,
   *,
@@ -90,15 +90,19 @@ def meta_step_flops(
       first_order  3F through each.
       evolution    none; but updates and outer loss 2 · pairs + 1 times.
 
+  rater: None where ratings take no matrix products, as those of a mixture.
   recomputation: count what `remat` computes again too, as hardware does. By default it is left out,
   as model FLOP utilisation does.
   """
   if not recomputation:
-    inner, rater = (dataclasses.replace(c, remat=False) for c in (inner, rater))
+    inner = dataclasses.replace(inner, remat=False)
+    rater = dataclasses.replace(rater, remat=False) if rater else None
   forward = language_model_flops(inner, vocab_size, length)
   update = 3 * forward + recomputed_flops(inner, length)
-  rating = 3 * rating_flops(rater, length, datapoints) + recomputed_flops(rater, length)
-  rating *= unroll_length * inner_rows
+  rating = 0
+  if rater is not None:
+    rating = 3 * rating_flops(rater, length, datapoints) + recomputed_flops(rater, length)
+    rating *= unroll_length * inner_rows
   if estimator == "evolution":
     evaluation = unroll_length * inner_rows * update + outer_rows * forward
     return (2 * evolution_pairs + 1) * evaluation + rating

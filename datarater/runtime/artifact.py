@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flax.traverse_util
 import numpy as np
@@ -31,7 +31,10 @@ CONFIG, MODEL, CDF, CARD = "config.json", "model.safetensors", "ratings_cdf.json
 
 @dataclasses.dataclass(frozen=True)
 class RaterConfig:
-  """tokenizer.path is relative to the folder. tokenizer_fingerprint tells vocabularies apart."""
+  """tokenizer.path is relative to the folder. tokenizer_fingerprint tells vocabularies apart.
+
+  kind: see `MetaTrainConfig.rater_kind`. domains: of a mixture, in the order of its logits.
+  """
 
   model: ModelConfig
   tokenizer: TokenizerConfig
@@ -41,6 +44,8 @@ class RaterConfig:
   length: int
   steps: int
   seed: int
+  kind: Literal["network", "mixture"] = "network"
+  domains: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

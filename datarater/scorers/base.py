@@ -5,6 +5,9 @@ A scorer may have more methods than the protocol asks for; they are used where t
     fit(pool, target)           iterables of texts; called by whoever owns the pool, not by `score`
     score_with_tokens(texts)    (ratings, tokens): how many tokens each text has
     score_documents(ids, texts) for scorers that depend on the id
+    score_domains(texts, domains)
+                                (ratings, tokens), for scorers that go by the documents' domains,
+                                None where one has none; NaN for a domain that they do not know
     prepare(texts)              work that needs no accelerator, done ahead in another thread;
     rate_prepared(prepared)     (ratings, tokens) of what it returned
 """
@@ -41,18 +44,26 @@ def describe(scorer: Any) -> dict[str, str]:
   }
 
 
-def prepare(scorer: Any, ids: Sequence[str], texts: Sequence[str]) -> Callable[[], Rated]:
+def prepare(
+  scorer: Any, ids: Sequence[str], texts: Sequence[str], domains: Sequence[str | None] | None = None
+) -> Callable[[], Rated]:
   """Does what can be done ahead; the returned function rates, by the richest method there is.
 
+  domains: of the texts; None where none has one.
   It raises ValueError where the scorer returns another number of ratings: a fault of the scorer's.
   """
+  if hasattr(scorer, "score_domains"):
+    domains = [None] * len(texts) if domains is None else domains
+    return lambda: _checked(scorer, len(texts), *scorer.score_domains(texts, domains))
   prepared = scorer.prepare(texts) if hasattr(scorer, "prepare") else None
   return functools.partial(_rate, scorer, ids, texts, prepared)
 
 
-def rate(scorer: Any, ids: Sequence[str], texts: Sequence[str]) -> Rated:
+def rate(
+  scorer: Any, ids: Sequence[str], texts: Sequence[str], domains: Sequence[str | None] | None = None
+) -> Rated:
   """Both at once."""
-  return prepare(scorer, ids, texts)()
+  return prepare(scorer, ids, texts, domains)()
 
 
 def _rate(scorer: Any, ids: Sequence[str], texts: Sequence[str], prepared: Any) -> Rated:
@@ -65,12 +76,16 @@ def _rate(scorer: Any, ids: Sequence[str], texts: Sequence[str], prepared: Any) 
     ratings, tokens = scorer.score_with_tokens(texts)
   else:
     ratings = scorer.score(texts)
+  return _checked(scorer, len(texts), ratings, tokens)
+
+
+def _checked(scorer: Any, number: int, ratings: Any, tokens: Any) -> Rated:
   ratings = np.asarray(ratings, np.float32)
   tokens = None if tokens is None else np.asarray(tokens, np.int32)
   for name, values in (("ratings", ratings), ("tokens", tokens)):
-    if values is not None and values.shape != (len(texts),):
+    if values is not None and values.shape != (number,):
       raise ValueError(
         f"scorer {describe(scorer)['name']!r} returned {name} of shape {values.shape} for "
-        f"{len(texts)} texts; it must return one a text"
+        f"{number} texts; it must return one a text"
       )
   return ratings, tokens

@@ -23,7 +23,7 @@ from datarater.data.documents import (
 )
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
 from datarater.data_config import DataConfig, TokenizerConfig
-from datarater.errors import require
+from datarater.errors import InputError, require
 from datarater.models.attention import for_inference
 from datarater.models.rater import document_rate_fn, rate_fn
 from datarater.runtime.artifact import RaterFiles, read_rater
@@ -150,6 +150,57 @@ class Rater:
     return rate
 
 
+class MixtureRater(Rater):
+  """Rates documents by their domain alone: `rater_kind = "mixture"`. Needs a domain a text.
+
+  logits: float, by domain.
+  """
+
+  def __init__(self, files: RaterFiles, tokenizer: Tokenizer, folder: Path, rating: RatingConfig):
+    super().__init__(files, tokenizer, folder, rating)
+    self.logits = dict(zip(files.config.domains, files.eta["logits"].tolist(), strict=True))
+
+  def score_domains(
+    self, texts: Sequence[str], domains: Sequence[str | None]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """(ratings float32 [N], tokens int32 [N]); NaN for an empty text and an unknown domain."""
+    tokens = np.array([len(self.tokenizer.encode(text)) for text in texts], np.int32)
+    logits = np.array([self.logits.get(domain or "", np.nan) for domain in domains], np.float32)
+    return np.where(tokens > 0, logits, np.float32(np.nan)), tokens
+
+  def require_domains(self, domains: Sequence[str]) -> None:
+    """Raises InputError for one that it has no logit for."""
+    unknown = sorted(set(domains) - set(self.logits))
+    require(
+      not unknown,
+      f"domains {unknown} are unknown to the rater {str(self._folder)!r}, a mixture of "
+      f"{sorted(self.logits)}; leave them out (data.exclude_domains), or give another rater",
+    )
+
+  def score_with_tokens(
+    self, texts: Sequence[str], progress: bool = False
+  ) -> tuple[np.ndarray, np.ndarray]:
+    del texts, progress
+    raise InputError(self._only("score_domains(texts, domains)"))
+
+  def rate_batch(self, batch: Batch) -> jax.Array:
+    del batch
+    raise InputError(self._only("selection.mode 'offline'"))
+
+  def require_same_tokens(self, data: DataConfig, tokenizer: Tokenizer) -> None:
+    del data, tokenizer
+    raise InputError(self._only("selection.mode 'offline'"))
+
+  def _only(self, remedy: str) -> str:
+    return (
+      f"rater {str(self._folder)!r} is a mixture, which rates documents by their domain and not by "
+      f"their text; use {remedy}"
+    )
+
+
+KINDS: dict[str, type[Rater]] = {"network": Rater, "mixture": MixtureRater}
+
+
 def load_rater(path: str | Path, rating: RatingConfig | None = None) -> Rater:
   """Loads a rater folder.
 
@@ -171,4 +222,4 @@ def load_rater(path: str | Path, rating: RatingConfig | None = None) -> Rater:
     f"rater {str(path)!r} was trained with a vocabulary of {config.vocab_size} tokens, but its "
     f"tokenizer has {tokenizer.vocab_size} or differs; copy the folder again, whole",
   )
-  return Rater(files, tokenizer, folder, rating or RatingConfig())
+  return KINDS[config.kind](files, tokenizer, folder, rating or RatingConfig())

@@ -45,6 +45,9 @@ except ImportError as error:
 RATING, TOKENS = "rating", "rating_tokens"
 """Metadata that the steps add. rating: float, None where the text cannot be rated."""
 
+DOMAIN = "domain"
+"""Metadata that a rater of domains goes by."""
+
 _MEBIBYTE = 1 << 20
 
 
@@ -67,7 +70,8 @@ class _Raters:
     """Blocks of documents with their metadata, each with why it cannot be rated, or ""."""
     for block in _blocks(data, self.most_bytes):
       good = [document for document, trouble in block if not trouble]
-      ratings, tokens = rate(self.load(), [d.id for d in good], [d.text for d in good])
+      domains = [d.metadata.get(DOMAIN) for d in good]
+      ratings, tokens = rate(self.load(), [d.id for d in good], [d.text for d in good], domains)
       for document, _ in block:
         document.metadata |= {RATING: None, TOKENS: None}
       counts = itertools.repeat(None) if tokens is None else tokens.tolist()
