@@ -35,6 +35,24 @@ TOKENIZER = TokenizerConfig(kind="sentencepiece", path="data/tokenizer_32k.model
 """A SentencePiece model of about 32,000 tokens, which the user provides (the paper names none)."""
 
 
+# Open in the paper: the rate is that of its final model of this size.
+INNER_OPTIMIZER = OptimizerConfig(name="adam", learning_rate=1e-3, b2=0.99, warmup_steps=100)
+META = MetaConfig(
+  steps=8_000,
+  unroll_length=2,
+  population=8,
+  lifetime=2_000,  # open; 4,000 updates, so that each member starts anew four times
+  inner_batch=128,
+  outer_batch=128,
+  objective="heldout",
+  learning_rate=1e-4,  # open
+  warmup_steps=100,
+  weight_decay=0.1,
+  clip_norm=0.01,
+)
+"""Algorithm 1."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FinalModel:
   """How one of the language models that the paper compares is trained. batch: sequences a step."""
@@ -70,21 +88,8 @@ def meta_train_config(name: str, data: DataConfig) -> MetaTrainConfig:
     data=data,
     rater=paper_model("50m"),
     inner=paper_model("400m"),
-    # Open in the paper: the rate is that of its final model of this size.
-    inner_optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, b2=0.99, warmup_steps=100),
-    meta=MetaConfig(
-      steps=8_000,
-      unroll_length=2,
-      population=8,
-      lifetime=2_000,  # open; 4,000 updates, so that each member starts anew four times
-      inner_batch=128,
-      outer_batch=128,
-      objective="heldout",
-      learning_rate=1e-4,  # open
-      warmup_steps=100,
-      weight_decay=0.1,
-      clip_norm=0.01,
-    ),
+    inner_optimizer=INNER_OPTIMIZER,
+    meta=META,
     mesh=MeshConfig(member=8, data=8, model=1),
     checkpoint_every=100,
   )

@@ -1,0 +1,165 @@
+"""An experiment: one figure or table, the work that it needs, what it measures, how it is drawn.
+
+    python -m experiments.fig6_grid --preset cpu
+
+does what is left of its jobs, then writes `results.json` and `figure.png` below
+`experiments/results/NAME/PRESET/`. Jobs are shared between experiments and kept in
+`runs/experiments/PRESET/`: the same command again goes on.
+"""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from matplotlib.figure import Figure
+
+from datarater.config_io import to_json
+from datarater.errors import DivergedError, InputError, WorkerDiedError, require
+from datarater.evaluation.results import environment
+from datarater.report.style import save_png
+from datarater.runtime.atomic import read_json, write_json
+from experiments.jobs import Job
+from experiments.queue import Engine, run_jobs
+from experiments.scale import SCALES, Preset, Scale
+
+RESULTS, FIGURE = "results.json", "figure.png"
+Results = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """Where an experiment works. root: of jobs. output: of results. scale: its preset.
+
+  workers, engine, minutes: see `queue.run_jobs`.
+  """
+
+  scale: Scale
+  root: Path
+  output: Path
+  workers: int = 0
+  engine: Engine = "local"
+  minutes: float = 0
+
+  def results(self, name: str) -> Results:
+    """What an experiment that comes before has found."""
+    path = self.folder(name) / RESULTS
+    require(
+      path.is_file(),
+      f"{str(path)!r} does not exist; run `python -m experiments.{name} --preset "
+      f"{self.scale.name}` first",
+    )
+    return read_json(path, "results")
+
+  def folder(self, name: str) -> Path:
+    """Of an experiment's results."""
+    return self.output / name / self.scale.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """One figure or table.
+
+  name: of its module and of its results. title: what is shown. paper: what the paper found.
+  jobs: the work. measure: JSON values, once it is done; `finding` is what we found, in a sentence,
+  and `difference` where that differs from the paper. draw: the figure, of the results.
+  after: experiments whose results its jobs are chosen by.
+  """
+
+  name: str
+  title: str
+  paper: str
+  jobs: Callable[[Place], Sequence[Job]]
+  measure: Callable[[Place], dict[str, Any]]
+  draw: Callable[[Results], Figure]
+  after: tuple[str, ...] = ()
+
+  def run(self, place: Place) -> Results:
+    """Does what is left to do, then writes results and figure."""
+    run_jobs(self.jobs(place), place.root, place.workers, place.engine, place.minutes)
+    results = {
+      "experiment": self.name,
+      "preset": place.scale.name,
+      "title": self.title,
+      "paper": self.paper,
+      **self.measure(place),
+      **environment(),
+      "scale": to_json(place.scale),
+    }
+    write_json(place.folder(self.name) / RESULTS, results)
+    save_png(self.draw(results), place.folder(self.name) / FIGURE)
+    return results
+
+
+def main(experiment: Experiment) -> None:
+  """The command line of one experiment."""
+
+  def run(
+    preset: Preset = "cpu",
+    run_dir: Path = Path("runs/experiments"),
+    output: Path = Path("experiments/results"),
+    dataset: str = "",
+    workers: int = 0,
+    engine: Engine = "local",
+    minutes: float = 0,
+  ) -> None:
+    place = make_place(preset, run_dir, output, dataset, workers, engine, minutes)
+    results = experiment.run(place)
+    print(results["finding"])
+    print(place.folder(experiment.name) / RESULTS)
+
+  run.__doc__ = f"{experiment.title}.\n\n{_ARGUMENTS}"
+  command(functools.partial(tyro.cli, run, prog=f"python -m experiments.{experiment.name}"))
+
+
+_ARGUMENTS = """Stopped at any moment, the same command goes on.
+
+Args:
+  preset: cpu for two cores, gpu for one GPU, paper for a pod.
+  run_dir: Where raters and language models lie; shared by all experiments.
+  output: Where results.json and figure.png go.
+  dataset: The corpus, in place of the preset's.
+  workers: Jobs at a time; 0 for as many as suit the device.
+  engine: slurm sends each job to a cluster, through submitit.
+  minutes: Begin no further job after so many; 0: none is too late.
+"""
+
+
+def make_place(
+  preset: Preset,
+  run_dir: Path,
+  output: Path,
+  dataset: str = "",
+  workers: int = 0,
+  engine: Engine = "local",
+  minutes: float = 0,
+) -> Place:
+  """From what the command line says; InputError where the corpus is not there."""
+  scale = SCALES[preset]
+  if dataset:
+    scale = dataclasses.replace(scale, data=dataclasses.replace(scale.data, dataset=dataset))
+  folder = scale.data.dataset
+  require(
+    "/" not in folder or Path(folder).is_dir(),
+    f"dataset {folder!r} does not exist; build it with `datarater data build small-pile --out "
+    f"{folder}`, or name another with --dataset",
+  )
+  return Place(scale, run_dir / preset, output, workers, engine, minutes)
+
+
+def command(run: Callable[[], Any]) -> None:
+  """Runs a command; what the user can mend ends it with one line and exit code 2."""
+  try:
+    run()
+  except InputError as error:
+    print(f"experiments: {error}", file=sys.stderr)
+    sys.exit(2)
+  except (DivergedError, WorkerDiedError) as error:
+    print(f"experiments: {error}", file=sys.stderr)
+    sys.exit(1)
+  except KeyboardInterrupt:
+    print("experiments: interrupted; the same command goes on from here", file=sys.stderr)
+    sys.exit(130)

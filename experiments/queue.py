@@ -1,0 +1,180 @@
+"""Does jobs once each, what they need first, several at a time; stopped, it goes on where it was.
+
+On CPUs a worker is a process that keeps to one core: two small models beside each other are faster
+than one after the other on both. On an accelerator there is one worker. `slurm` sends each job to
+a cluster through submitit.
+"""
+
+import concurrent.futures
+import concurrent.futures.process
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import jax
+from tqdm import tqdm
+
+from datarater.errors import InputError, WorkerDiedError, require
+from datarater.runtime.memory import keep_freed_memory
+from experiments.jobs import Job, digest
+
+Engine = Literal["local", "slurm"]
+TERA = 1e12
+_POLL_SECONDS = 0.2
+_MOST_ON_A_CLUSTER = 64
+
+
+class Handle(Protocol):
+  """A job under way, as `concurrent.futures` and `submitit` both have it."""
+
+  def done(self) -> bool: ...
+
+  def result(self) -> Any: ...
+
+
+class Pool(Protocol):
+  """Where jobs are run."""
+
+  def submit(self, function: Any, /, *arguments: Any) -> Handle: ...
+
+
+def run_jobs(
+  jobs: Sequence[Job], root: Path, workers: int = 0, engine: Engine = "local", minutes: float = 0
+) -> None:
+  """Runs what is not done yet of `jobs` and of all that they need.
+
+  workers: 0 for as many as suit the device. minutes: begin no further job after so many, 0: never
+  stop; the rest is for the next call.
+  Where a job fails the others go on; then InputError names those that failed.
+  """
+  waiting = unfinished(jobs, root)
+  if not waiting:
+    return
+  failed: dict[str, BaseException] = {}
+  total = sum(job.flops for job in waiting.values()) / TERA
+  stop = time.monotonic() + 60 * minutes if minutes else float("inf")
+  form = "{l_bar}{bar}| {n:.3g}/{total:.3g} TFLOP [{elapsed}<{remaining}{postfix}]"
+  with (
+    tqdm(total=total, desc=f"{len(waiting)} jobs", bar_format=form) as bar,
+    _pool(root, workers, engine) as (pool, capacity),
+  ):
+    running: dict[str, tuple[Job, Handle]] = {}
+    while True:
+      for key in _ready(waiting, root)[: capacity - len(running)]:
+        if time.monotonic() < stop:
+          job = waiting.pop(key)
+          running[key] = job, pool.submit(_run, job, root)
+      if not running:
+        break
+      for key in [key for key, (_, handle) in running.items() if handle.done()]:
+        job, handle = running.pop(key)
+        _settle(job, handle, failed)
+        bar.update(job.flops / TERA)
+      bar.set_postfix_str(", ".join(job.name for job, _ in running.values())[:60])
+      time.sleep(_POLL_SECONDS)
+  causes = "; ".join(f"{name}: {error}" for name, error in failed.items())
+  require(not failed, f"{len(failed)} jobs failed, the rest is kept: {causes}")
+  require(not waiting, f"{len(waiting)} jobs are left after {minutes:g} minutes; run it again")
+
+
+def unfinished(jobs: Sequence[Job], root: Path) -> dict[str, Job]:
+  """Digest → job, of those that are to do, each once, what it needs before it."""
+  found: dict[str, Job] = {}
+
+  def add(job: Job) -> None:
+    if digest(job) in found or job.is_done(root):
+      return
+    for needed in job.needs:
+      add(needed)
+    found[digest(job)] = job
+
+  for job in jobs:
+    add(job)
+  return found
+
+
+def _ready(waiting: dict[str, Job], root: Path) -> list[str]:
+  """Those that could begin now."""
+  return [key for key, job in waiting.items() if all(n.is_done(root) for n in job.needs)]
+
+
+def _settle(job: Job, handle: Handle, failed: dict[str, BaseException]) -> None:
+  try:
+    handle.result()
+  except concurrent.futures.process.BrokenProcessPool as error:
+    raise WorkerDiedError(
+      "a worker died, for want of memory perhaps; run it again with fewer --workers"
+    ) from error
+  except Exception as error:
+    failed[job.name] = error
+
+
+def _run(job: Job, root: Path) -> None:
+  if not job.is_done(root):
+    job.run(root)
+
+
+class _Here:
+  """One job at a time, in this process, which holds the accelerator."""
+
+  def submit(self, function: Any, /, *arguments: Any) -> Handle:
+    future: concurrent.futures.Future = concurrent.futures.Future()
+    try:
+      future.set_result(function(*arguments))
+    except Exception as error:
+      future.set_exception(error)
+    return future
+
+
+@contextlib.contextmanager
+def _pool(root: Path, workers: int, engine: Engine) -> Iterator[tuple[Pool, int]]:
+  """(where jobs are run, how many at a time)."""
+  if engine == "slurm":
+    yield _slurm(root), _MOST_ON_A_CLUSTER
+    return
+  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+  workers = workers or (len(cores) if _on_cpu() and cores else 1)
+  if workers == 1:
+    yield _Here(), 1
+    return
+  context = multiprocessing.get_context("spawn")
+  pool = concurrent.futures.ProcessPoolExecutor(
+    workers, context, _begin, (context.Value("i", 0), cores)
+  )
+  try:
+    yield pool, workers
+  except BaseException:
+    for process in list(pool._processes.values()):
+      process.terminate()  # a job resumes from its last checkpoint
+    raise
+  finally:
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(taken: Any, cores: list[int]) -> None:
+  """Settles a worker in: its core, where the system lets us choose, and its memory."""
+  if cores:
+    with taken.get_lock():
+      mine = cores[taken.value % len(cores)]
+      taken.value += 1
+    os.sched_setaffinity(0, {mine})
+  keep_freed_memory()
+
+
+def _on_cpu() -> bool:
+  return jax.default_backend() == "cpu"
+
+
+def _slurm(root: Path) -> Pool:
+  try:
+    import submitit
+  except ImportError as error:
+    raise InputError(
+      "engine 'slurm' needs the package submitit; install the extra: "
+      "pip install 'datarater[experiments]'"
+    ) from error
+  return submitit.AutoExecutor(folder=root / "slurm")

@@ -1,0 +1,104 @@
+"""Jobs run once each, after what they need, several at a time; failures and kills lose nothing."""
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from datarater.errors import InputError, WorkerDiedError
+from experiments.jobs import Job, digest
+from experiments.queue import run_jobs, unfinished
+
+
+@dataclasses.dataclass(frozen=True)
+class Note(Job):
+  """Writes when it ran; `word` says what may happen instead."""
+
+  word: str
+  after: tuple["Note", ...] = ()
+  kind = "notes"
+  result_file = Path("note.txt")
+
+  @property
+  def name(self):
+    return self.word
+
+  @property
+  def needs(self):
+    return self.after
+
+  @property
+  def flops(self):
+    return 1e12
+
+  def run(self, root):
+    if self.word == "bad":
+      raise ValueError("it is bad")
+    if self.word == "dies":
+      os._exit(9)
+    path = self.result_path(root)
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{time.monotonic_ns()} {os.getpid()}")
+
+
+def when(job, root):
+  return int(job.result_path(root).read_text().split()[0])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_once_and_what_is_needed_first(tmp_path, workers):
+  first = Note("first")
+  second = [Note(f"second {i}", (first,)) for i in range(3)]
+  last = Note("last", tuple(second))
+  run_jobs([last, last, *second], tmp_path, workers)
+  assert when(first, tmp_path) < min(when(job, tmp_path) for job in second)
+  assert max(when(job, tmp_path) for job in second) < when(last, tmp_path)
+  before = when(last, tmp_path)
+  run_jobs([last], tmp_path, workers)
+  assert when(last, tmp_path) == before
+
+
+def test_only_what_is_left_is_to_do(tmp_path):
+  first = Note("first")
+  last = Note("last", (first,))
+  assert list(unfinished([last, last], tmp_path).values()) == [first, last]
+  first.run(tmp_path)
+  assert list(unfinished([last], tmp_path).values()) == [last]
+
+
+def test_others_go_on_where_one_fails(tmp_path):
+  bad, good = Note("bad"), Note("good")
+  waits = Note("waits", (bad,))
+  with pytest.raises(InputError, match=r"1 jobs failed.*bad: it is bad"):
+    run_jobs([waits, bad, good], tmp_path, 1)
+  assert good.is_done(tmp_path)
+  assert not waits.is_done(tmp_path)
+
+
+def test_a_worker_that_dies_is_told(tmp_path):
+  with pytest.raises(WorkerDiedError, match="run it again"):
+    run_jobs([Note("dies"), Note("good")], tmp_path, 2)
+  run_jobs([Note("good")], tmp_path, 2)
+
+
+def test_time_runs_out_between_jobs(tmp_path):
+  with pytest.raises(InputError, match="2 jobs are left after 1e-09 minutes"):
+    run_jobs([Note("a"), Note("b")], tmp_path, 1, minutes=1e-9)
+
+
+def test_submitit_runs_them_as_a_cluster_would(tmp_path, monkeypatch):
+  submitit = pytest.importorskip("submitit")
+  monkeypatch.setattr(
+    submitit, "AutoExecutor", lambda folder: submitit.LocalExecutor(folder=folder)
+  )
+  first = Note("first")
+  run_jobs([Note("last", (first,))], tmp_path, engine="slurm")
+  assert first.is_done(tmp_path)
+
+
+def test_a_digest_ignores_defaults_and_knows_what_is_needed():
+  assert digest(Note("a")) == digest(Note("a", ()))
+  assert digest(Note("a")) != digest(Note("b"))
+  assert digest(Note("a", (Note("x"),))) != digest(Note("a", (Note("y"),)))
