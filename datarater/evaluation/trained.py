@@ -5,6 +5,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -34,7 +35,7 @@ class TrainedModel:
   theta: PyTree
   shapes: RowShapes
   score: Callable[[PyTree, Batch], tuple[jax.Array, jax.Array]]
-  likeliest: Callable[[PyTree, Batch, jax.Array], jax.Array]
+  likeliest: Callable[[PyTree, Batch, Any], jax.Array]
 
 
 def load_trained(run_dir: str | Path) -> TrainedModel:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from language_runs import train_tiny
 
-from datarater.config import ModelConfig, TrainConfig
 from datarater.data import suite
 from datarater.data.suite import Item, Task
-from datarater.data_config import DataConfig
 from datarater.errors import InputError
 from datarater.evaluation import downstream, trained
-from datarater.evaluation.arm import train_lm
 from datarater.evaluation.downstream import bits_per_byte, evaluate_runs, normalised, share
 from datarater.evaluation.likelihood import Likelihoods
 
@@ -97,18 +95,7 @@ def test_the_interval_of_bits_covers_the_truth():
 def runs(tmp_path_factory) -> list[Path]:
   """Two finished runs of a few steps, of two seeds."""
   folder = tmp_path_factory.mktemp("runs")
-  for seed in (0, 1):
-    config = TrainConfig(
-      seed=seed,
-      data=DataConfig(length=32, target_domain="speeches", test="test[:2%]"),
-      model=ModelConfig(width=8, layers=1, heads=2, mlp_width=16),
-      steps=2,
-      batch=4,
-      evaluations=1,
-      evaluation_rows=1,
-    )
-    train_lm(config, folder / str(seed), progress=False)
-  return [folder / "0", folder / "1"]
+  return [train_tiny(folder / str(seed), seed=seed) for seed in (0, 1)]
 
 
 @pytest.fixture
