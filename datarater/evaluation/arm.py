@@ -35,7 +35,9 @@ def train_lm(
   The same call again resumes, or returns the finished result. rated: ratings of the pool made
   before, for offline selection by a rater. The result holds:
     seed, bits_per_byte and flops at the end, training_flops, rating_flops;
-    curve: [[flops, bits per byte on the target], ...], by_domain: {domain: [bits per byte, ...]}.
+    curve: [[flops, bits per byte on the target], ...], by_domain: {domain: [bits per byte, ...]},
+    nats_per_token_by_domain: as by_domain, None at points that an older version measured;
+    held_out: the final `training.held_out.Loss` of `target`, and of `pool` where there is one.
   FLOPs are what the arm has spent so far, rating and oversampling included. With `validate`,
   `validation_target` and `validation_pool` hold the final losses on that split.
   """
@@ -110,7 +112,8 @@ def arm_result(config: TrainConfig, pool: Pool, curve: list[dict[str, Any]]) -> 
   """What a finished arm reports; see `train_lm`."""
   flops = [point["training_flops"] + pool.rating_flops_until(point["step"]) for point in curve]
   losses = [point["target"]["bits_per_byte"] for point in curve]
-  by_domain = [point.get("pool", point["target"])["by_domain"] for point in curve]
+  widest = [point.get("pool", point["target"]) for point in curve]
+  domains = widest[0]["by_domain"]
   training_flops = curve[-1]["training_flops"]
   return {
     "seed": config.seed,
@@ -122,6 +125,11 @@ def arm_result(config: TrainConfig, pool: Pool, curve: list[dict[str, Any]]) -> 
     "documents_kept": None if pool.kept is None else len(pool.kept),
     "curve_training_flops": [point["training_flops"] for point in curve],
     "curve": [list(pair) for pair in zip(flops, losses, strict=True)],
-    "by_domain": {name: [row[name] for row in by_domain] for name in by_domain[0]},
+    "by_domain": {name: [loss["by_domain"][name] for loss in widest] for name in domains},
+    "nats_per_token_by_domain": {
+      name: [loss.get("nats_per_token_by_domain", {}).get(name) for loss in widest]
+      for name in domains
+    },
+    "held_out": {name: curve[-1][name] for name in ("target", "pool") if name in curve[-1]},
     **{name: loss for name, loss in curve[-1].items() if name.startswith("validation_")},
   }

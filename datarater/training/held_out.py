@@ -22,11 +22,15 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-  """bits_per_byte = total nats / (ln 2 · UTF-8 bytes); separators count as loss, not as bytes."""
+  """bits_per_byte = total nats / (ln 2 · UTF-8 bytes); separators count as loss, not as bytes.
+
+  by_domain: bits per byte. nats_per_token_by_domain: of the same domains, those with text.
+  """
 
   nats_per_token: float
   bits_per_byte: float
   by_domain: dict[str, float]
+  nats_per_token_by_domain: dict[str, float]
 
 
 def make_evaluate(token_nll: Callable[[PyTree, Batch], jax.Array]) -> EvaluateFn:
@@ -51,14 +55,12 @@ def held_out_loss(evaluate: EvaluateFn, theta: PyTree, held_out: HeldOut) -> Los
     there = domain_BxS >= 0
     for total, values in ((nats, nats_BxS), (tokens, tokens_BxS), (size, batch.bytes_BxS)):
       total += np.bincount(domain_BxS[there], np.asarray(values)[there], count)
+  there = [(i, name) for i, name in enumerate(held_out.domains) if size[i] > 0]
   return Loss(
     nats_per_token=float(nats.sum() / tokens.sum()),
     bits_per_byte=_bits_per_byte(nats.sum(), size.sum()),
-    by_domain={
-      name: _bits_per_byte(nats[i], size[i])
-      for i, name in enumerate(held_out.domains)
-      if size[i] > 0
-    },
+    by_domain={name: _bits_per_byte(nats[i], size[i]) for i, name in there},
+    nats_per_token_by_domain={name: float(nats[i] / tokens[i]) for i, name in there},
   )
 
 

@@ -31,4 +31,6 @@ def test_bits_per_byte_by_domain_and_in_all():
   b = sum(0.5 * (b.tokens_BxL[0, 4:].sum() + b.tokens_BxL[1, 1:4].sum()) for b in batches)
   assert loss.by_domain == pytest.approx({"a": a / np.log(2) / 8, "b": b / np.log(2) / 22})
   assert loss.bits_per_byte == pytest.approx((a + b) / np.log(2) / 30)
+  # Of a, two tokens a batch are predicted; of b, two and three. `none` has no text.
+  assert loss.nats_per_token_by_domain == pytest.approx({"a": a / 4, "b": b / 10})
   assert loss.nats_per_token == pytest.approx((a + b) / 14)
