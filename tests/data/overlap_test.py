@@ -76,6 +76,14 @@ def test_a_part_of_a_longer_text_is_a_near_copy_and_the_longer_stays():
   assert near_copies([part, " ".join(long)], ["a", "a"], 0.5) == []
 
 
+@pytest.mark.parametrize(("shared", "found"), [(54, 1), (53, 0)])
+def test_the_bound_itself_is_a_near_copy(shared, found, monkeypatch):
+  monkeypatch.setattr(module, "SAMPLING", 1)
+  short, other = _words(1, 104), _words(2, 300)  # 100 shingles: 54 words in a row are 50 of them
+  texts = [" ".join(short), " ".join(other + short[:shared])]
+  assert len(near_copies(texts, ["a", "b"], 0.5)) == found
+
+
 def test_case_and_white_space_are_ignored_and_scripts_without_spaces_are_compared():
   text = "".join(chr(0x4E00 + random.Random(k).randrange(5000)) for k in range(400))
   english = " ".join(_words(3, 400))

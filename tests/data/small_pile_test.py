@@ -119,7 +119,13 @@ def test_a_page_is_in_techdocs_or_in_raw_html_never_in_both(pile):
       pages[row["source"].replace("-rst/", "/").replace("-html/", "/")].add(row["domain"])
   assert len(pages) == 240
   assert all(len(domains) == 1 for domains in pages.values())
-  assert not any("poetical_works" in row["source"] for row in records(pile))
+
+
+def test_long_works_are_blocks_and_files_that_repeat_others_are_left_out(pile):
+  sources = {row["source"] for row in records(pile) if row["domain"] == "literature"}
+  works = collections.Counter(source.rpartition("/block-")[0] for source in sources)
+  assert set(works) == {"", "moby-dick", "milton/paradise_lost_gut"}  # plays have no blocks
+  assert min(works.values()) >= 10
 
 
 def test_the_dataset_tells_what_was_read_and_what_drifted(pile):
