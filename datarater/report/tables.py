@@ -116,15 +116,15 @@ def comparison(values: Mapping[str, Any]) -> Table:
 
 
 def tasks(values: Mapping[str, Any]) -> list[Table]:
-  """What `evaluation.downstream.evaluate_runs` found, a column a run: accuracies, bits per byte,
-  and how many of the answers did not fit a row of the model's.
+  """What `evaluation.downstream.evaluate_runs` found, a column a run: accuracies and bits per byte
+  with their 95% intervals, and how many of the answers did not fit a row of the model's.
   """
   runs = values["runs"]
   names = [Path(run).name for run in runs]
   names = names if len(set(names)) == len(names) else list(runs)
-  accuracy = _table("Accuracy, by length-normalised likelihood, with its 95% interval")
-  bits = _table("Bits per byte of the right answer, with its 95% interval")
-  too_long = _table("Answers that no row holds: context cut, answer split")
+  accuracy = _table("Accuracy, normalised by length")
+  bits = _table("Bits per byte of the right answer")
+  too_long = _table("Context cut, answer split")
   for table in (accuracy, bits, too_long):
     table.add_column("task")
     table.add_column("items", justify="right")
@@ -145,9 +145,9 @@ def tasks(values: Mapping[str, Any]) -> list[Table]:
 
 
 def _between(values: Mapping[str, Any], form: str) -> str:
-  """`0.31 (0.29–0.33)`."""
-  low, high = (_shown(number(values[key]), form) for key in ("low", "high"))
-  return f"{_shown(number(values['value']), form)} ({low}–{high})"
+  """`0.31 (0.29–0.33)`, without the interval where there is none."""
+  value, low, high = (_shown(number(values[key]), form) for key in ("value", "low", "high"))
+  return value if values["low"] is None else f"{value} ({low}–{high})"
 
 
 def _table(title: str) -> Table:

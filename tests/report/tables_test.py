@@ -15,6 +15,12 @@ def printed(table):
   return [line.rstrip() for line in capture.get().splitlines()]
 
 
+def body(table):
+  """Lines from the header on: a long title may take several."""
+  lines = printed(table)
+  return lines[next(i for i, line in enumerate(lines) if line.startswith(" task")) :]
+
+
 def run(final, flops=2e12):
   return {"bits_per_byte": final, "flops": flops, "training_flops": 1e12}
 
@@ -56,6 +62,24 @@ def test_the_table_of_ratings_starts_at_the_highest_and_marks_the_target():
     ["a", "-1.00", "0.50", "1,200", "25.0%", "12.5%"],
     ["c", "–", "–", "–", "–", "–"],
   ]
+
+
+def test_the_tables_of_tasks():
+  share = {"value": 0.5, "low": 0.25, "high": 0.75}
+  bits = {"value": 2.0, "low": None, "high": None}
+  row = {"items": 1200, "chance": 0.25, "answers": 200, "contexts_cut": 30, "bits_per_byte": bits}
+  row |= {"continuations_split": 1, "accuracy": share | {"value": 0.3}}
+  picked = row | {"accuracy_normalised": share}
+  runs = {name: {"tasks": {"pick": picked, "end": row}} for name in ("runs/a", "runs/[b]")}
+  accuracy, per_byte, too_long = (body(table) for table in tables.tasks({"runs": runs}))
+  assert accuracy[0].split() == ["task", "items", "chance", "a", "[b]"]
+  normalised, plain = ["50.0%", "(25.0%–75.0%)"], ["30.0%", "(25.0%–75.0%)"]
+  assert accuracy[1].split() == ["pick", "1,200", "25.0%", *normalised * 2]
+  assert accuracy[2].split() == ["end", "1,200", "25.0%", *plain * 2]  # a completion
+  assert per_byte[1].split() == ["pick", "1,200", *["2.000"] * 2]
+  assert too_long[1].split() == ["pick", "1,200", *["15.0%", "0.5%"] * 2]
+  alike = {f"{folder}/a": runs["runs/a"] for folder in "xy"}
+  assert body(tables.tasks({"runs": alike})[1])[0].split()[-2:] == ["x/a", "y/a"]
 
 
 def test_names_from_data_are_no_markup():
