@@ -7,10 +7,11 @@ does what is left of its jobs, then writes `results.json` and `figure.png` below
 `runs/experiments/PRESET/`: the same command again goes on.
 """
 
+import contextlib
 import dataclasses
-import functools
+import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from datarater.evaluation.results import environment
 from datarater.report.style import save_png
 from datarater.runtime.atomic import read_json, write_json
 from experiments.jobs import Job
-from experiments.queue import Engine, run_jobs
+from experiments.queue import Engine, run_jobs, seconds_of
 from experiments.scale import SCALES, Preset, Scale
 
 RESULTS, FIGURE = "results.json", "figure.png"
@@ -66,7 +67,8 @@ class Experiment:
   name: of its module and of its results. title: what is shown. paper: what the paper found.
   jobs: the work. measure: JSON values, once it is done; `finding` is what we found, in a sentence,
   and `difference` where that differs from the paper. draw: the figure, of the results.
-  after: experiments whose results its jobs are chosen by.
+  after: experiments whose results its jobs are chosen by. module: how it is called, after
+  `python -m experiments.`; empty: its name.
   """
 
   name: str
@@ -76,16 +78,27 @@ class Experiment:
   measure: Callable[[Place], dict[str, Any]]
   draw: Callable[[Results], Figure]
   after: tuple[str, ...] = ()
+  module: str = ""
 
   def run(self, place: Place) -> Results:
-    """Does what is left to do, then writes results and figure."""
+    """Does what is left to do, here and in what comes before, then writes results and figure."""
+    for name in self.after:
+      if not (place.folder(name) / RESULTS).is_file():
+        importlib.import_module(f"experiments.{name}").EXPERIMENT.run(place)
     run_jobs(self.jobs(place), place.root, place.workers, place.engine, place.minutes)
+    return self.report(place)
+
+  def report(self, place: Place) -> Results:
+    """Measures, once the jobs are done, and writes results and figure."""
+    seconds = seconds_of(self.jobs(place), place.root)
     results = {
       "experiment": self.name,
       "preset": place.scale.name,
       "title": self.title,
       "paper": self.paper,
       **self.measure(place),
+      "jobs": len(seconds),
+      "job_seconds": sum(seconds.values()),
       **environment(),
       "scale": to_json(place.scale),
     }
@@ -95,7 +108,12 @@ class Experiment:
 
 
 def main(experiment: Experiment) -> None:
-  """The command line of one experiment."""
+  """Runs the command line of an experiment."""
+  tyro.cli(command_line(experiment), prog=f"python -m experiments.{experiment.name}")
+
+
+def command_line(experiment: Experiment) -> Callable[..., None]:
+  """The function behind the command line of an experiment."""
 
   def run(
     preset: Preset = "cpu",
@@ -106,13 +124,14 @@ def main(experiment: Experiment) -> None:
     engine: Engine = "local",
     minutes: float = 0,
   ) -> None:
-    place = make_place(preset, run_dir, output, dataset, workers, engine, minutes)
-    results = experiment.run(place)
-    print(results["finding"])
-    print(place.folder(experiment.name) / RESULTS)
+    with plain_errors():
+      place = make_place(preset, run_dir, output, dataset, workers, engine, minutes)
+      results = experiment.run(place)
+      print(results["finding"])
+      print(place.folder(experiment.name) / RESULTS)
 
   run.__doc__ = f"{experiment.title}.\n\n{_ARGUMENTS}"
-  command(functools.partial(tyro.cli, run, prog=f"python -m experiments.{experiment.name}"))
+  return run
 
 
 _ARGUMENTS = """Stopped at any moment, the same command goes on.
@@ -150,10 +169,11 @@ def make_place(
   return Place(scale, run_dir / preset, output, workers, engine, minutes)
 
 
-def command(run: Callable[[], Any]) -> None:
-  """Runs a command; what the user can mend ends it with one line and exit code 2."""
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+  """What the user can mend ends the program with one line and exit code 2."""
   try:
-    run()
+    yield
   except InputError as error:
     print(f"experiments: {error}", file=sys.stderr)
     sys.exit(2)

@@ -67,17 +67,17 @@ def measure(place: Place) -> dict[str, Any]:
     found = cell(place, arm, unfiltered(place, size), control, objective)
     found["validation"] = [run["validation"] for run in views(place, arm, objective)]
     cells.setdefault(objective, {}).setdefault(size, {})[str(fraction)] = found
-  best = {
-    objective: {size: _best(sweep, "loss") for size, sweep in sizes.items()}
+  by_loss = {
+    objective: {size: best(sweep, "loss") for size, sweep in sizes.items()}
     for objective, sizes in cells.items()
   }
   chosen = {
-    objective: float(_best(sizes[place.scale.sizes[0]], "validation"))
+    objective: float(best(sizes[place.scale.sizes[0]], "validation"))
     for objective, sizes in cells.items()
   }
   headline = place.scale.objectives[0]
-  shared = len(set(best[headline].values())) == 1
-  by_size = ", ".join(f"{float(f):.0%} at {size}" for size, f in best[headline].items())
+  shared = len(set(by_loss[headline].values())) == 1
+  by_size = ", ".join(f"{float(f):.0%} at {size}" for size, f in by_loss[headline].items())
   return {
     "finding": f"For {headline} the best fraction to discard is {by_size}. Chosen at the smallest "
     "size, by validation loss: "
@@ -86,12 +86,13 @@ def measure(place: Place) -> dict[str, Any]:
     "difference": "" if shared else "Here the sizes do not share one best fraction.",
     "seeds": place.scale.seeds,
     "chosen": chosen,
-    "best_by_size": best,
+    "best_by_size": by_loss,
     "cells": cells,
   }
 
 
-def _best(sweep: Mapping[str, Mapping[str, Any]], by: str) -> str:
+def best(sweep: Mapping[str, Mapping[str, Any]], by: str) -> str:
+  """The fraction whose mean over seeds of `loss` or `validation` is least."""
   return min(sweep, key=lambda fraction: np.mean(sweep[fraction][by]))
 
 
@@ -103,14 +104,15 @@ def draw(results: Results) -> Figure:
   with matplotlib.rc_context(STYLE):
     figure, grid = panels((920, 300 * rows), rows, columns)
     for axes, (objective, size) in zip(grid, shown, strict=False):
-      _draw_sweep(axes, results["cells"][objective][size], f"{objective}, {size}")
+      draw_sweep(axes, results["cells"][objective][size], f"{objective}, {size}")
     for axes in grid[len(shown) :]:
       axes.set_visible(False)
     grid[0].legend()
     return figure
 
 
-def _draw_sweep(axes: Axes, sweep: Mapping[str, Any], title: str) -> None:
+def draw_sweep(axes: Axes, sweep: Mapping[str, Any], title: str) -> None:
+  """Loss of the arm and of random text against the fraction; the line is unfiltered text."""
   fractions = np.array([float(f) for f in sweep])
   seen = []
   for key, name in (("random", "random"), ("loss", "rater")):

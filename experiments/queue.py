@@ -11,7 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,11 +19,13 @@ import jax
 from tqdm import tqdm
 
 from datarater.errors import InputError, WorkerDiedError, require
+from datarater.runtime.atomic import read_json, write_json
 from datarater.runtime.memory import keep_freed_memory
 from experiments.jobs import Job, digest
 
 Engine = Literal["local", "slurm"]
 TERA = 1e12
+SECONDS = "seconds.json"
 _POLL_SECONDS = 0.2
 _MOST_ON_A_CLUSTER = 64
 
@@ -43,12 +45,17 @@ class Pool(Protocol):
 
 
 def run_jobs(
-  jobs: Sequence[Job], root: Path, workers: int = 0, engine: Engine = "local", minutes: float = 0
+  jobs: Sequence[Job],
+  root: Path,
+  workers: int = 0,
+  engine: Engine = "local",
+  minutes: float = 0,
+  on_done: Callable[[], None] = lambda: None,
 ) -> None:
   """Runs what is not done yet of `jobs` and of all that they need.
 
   workers: 0 for as many as suit the device. minutes: begin no further job after so many, 0: never
-  stop; the rest is for the next call.
+  stop; the rest is for the next call. on_done: called after each job.
   Where a job fails the others go on; then InputError names those that failed.
   """
   waiting = unfinished(jobs, root)
@@ -74,6 +81,7 @@ def run_jobs(
         job, handle = running.pop(key)
         _settle(job, handle, failed)
         bar.update(job.flops / TERA)
+        on_done()
       bar.set_postfix_str(", ".join(job.name for job, _ in running.values())[:60])
       time.sleep(_POLL_SECONDS)
   causes = "; ".join(f"{name}: {error}" for name, error in failed.items())
@@ -115,7 +123,20 @@ def _settle(job: Job, handle: Handle, failed: dict[str, BaseException]) -> None:
 
 def _run(job: Job, root: Path) -> None:
   if not job.is_done(root):
+    clock = time.perf_counter()
     job.run(root)
+    write_json(job.folder(root) / SECONDS, {"seconds": time.perf_counter() - clock})
+
+
+def seconds_of(jobs: Iterable[Job], root: Path) -> dict[str, float]:
+  """Digest → seconds that a job took from its last start, of `jobs` and what they need."""
+  found: dict[str, float] = {}
+  for job in jobs:
+    path = job.folder(root) / SECONDS
+    if digest(job) not in found and path.is_file():
+      found[digest(job)] = read_json(path, "seconds")["seconds"]
+      found |= seconds_of(job.needs, root)
+  return found
 
 
 class _Here:

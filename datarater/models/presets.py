@@ -14,9 +14,12 @@ def _model(width: int, layers: int, heads: int) -> ModelConfig:
 
 
 PRESETS = {
+  "0.02m": _model(32, 1, 2),
   "0.05m": _model(48, 1, 2),
   "0.1m": _model(64, 2, 2),
+  "0.2m": _model(80, 2, 2),
   "0.4m": _model(96, 3, 3),
+  "0.5m": _model(112, 3, 4),
   "1m": _model(128, 5, 4),
   "5m": _model(256, 6, 4),
   "10m": _model(320, 8, 5),
