@@ -24,7 +24,7 @@ from datarater.evaluation.trained import TrainedModel
 from datarater.types import Batch
 
 Advance = Callable[[int], Any]
-"""Told how many texts more are done, for a progress bar."""
+"""Told how many texts more are done, for a progress bar; `int`, the default, does nothing."""
 
 _IN_FLIGHT = 2
 """Batches started before the first is waited for."""

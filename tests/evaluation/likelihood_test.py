@@ -127,10 +127,16 @@ def test_windows_score_each_token_once_and_see_what_is_before_it(start, number, 
   assert scored == list(range(start, number))
 
 
-def test_equal_pairs_get_equal_bits(model):
+def test_equal_pairs_are_scored_once(model, monkeypatch):
+  scored = []
+  score = likelihood.score_segments
+  monkeypatch.setattr(
+    likelihood, "score_segments", lambda m, segments: scored.extend(segments) or score(m, segments)
+  )
   asked = pairs(1, 30)
   found = likelihood.continuation_likelihoods(model, asked + asked[::-1])
   np.testing.assert_array_equal(found.log, found.log[::-1])
+  assert len(scored) == len(set(asked))
 
 
 def test_advance_counts_every_pair(model):
