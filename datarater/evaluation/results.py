@@ -51,26 +51,33 @@ def mixture(source: Source, kept: np.ndarray) -> dict[str, dict[str, float]]:
   return shares
 
 
-def excerpts(source: Source, ratings: np.ndarray) -> dict[str, list[dict[str, Any]]]:
-  """The best and the worst rated documents, at most two of a domain, cut to their beginning."""
+def excerpts(
+  source: Source,
+  ratings: np.ndarray,
+  count: int = EXCERPTS,
+  a_domain: int = EXCERPTS_A_DOMAIN,
+) -> dict[str, list[dict[str, Any]]]:
+  """The best and the worst rated documents, at most `a_domain` of each, cut to their beginning."""
   rated = np.flatnonzero(np.isfinite(ratings))
   rising = rated[np.argsort(ratings[rated], kind="stable")]
   return {
-    "best": _first_varied(source, ratings, rising[::-1]),
-    "worst": _first_varied(source, ratings, rising),
+    "best": _first_varied(source, ratings, rising[::-1], count, a_domain),
+    "worst": _first_varied(source, ratings, rising, count, a_domain),
   }
 
 
-def _first_varied(source: Source, ratings: np.ndarray, order: np.ndarray) -> list[dict[str, Any]]:
+def _first_varied(
+  source: Source, ratings: np.ndarray, order: np.ndarray, count: int, a_domain: int
+) -> list[dict[str, Any]]:
   chosen: list[dict[str, Any]] = []
   for index in order:
     record = source[int(index)]
-    if sum(e["domain"] == record.domain for e in chosen) < EXCERPTS_A_DOMAIN:
+    if sum(e["domain"] == record.domain for e in chosen) < a_domain:
       text = record.text[:EXCERPT_CHARACTERS]
       chosen.append(
         {"rating": float(ratings[index]), "domain": record.domain, "id": record.id, "text": text}
       )
-    if len(chosen) == EXCERPTS:
+    if len(chosen) == count:
       break
   return chosen
 

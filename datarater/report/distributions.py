@@ -32,18 +32,30 @@ def rating_distribution(
   order = rating_order(ratings)
   with matplotlib.rc_context(STYLE):
     figure, axes = panel(size or (440, 70 + 40 * max(1, len(order))))
-    low, high = _rating_limits(ratings)
-    for row, domain in enumerate(order):
-      colour = PALETTE["target"] if domain == target else PALETTE["muted"]
-      _draw_ridge(axes, ratings[domain], len(order) - 1 - row, (low, high), colour)
-    axes.set_xlim(low, high)
-    axes.set_ylim(-0.25, max(len(order), 1) + 0.25)
-    axes.set_xlabel(xlabel)
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
-    axes.grid(axis="y", visible=False)
-    axes.grid(axis="x", visible=True)
-    _domain_rows(axes, order, target)
+    draw_ridges(axes, ratings, target=target, xlabel=xlabel)
     return figure
+
+
+def draw_ridges(
+  axes: Axes,
+  ratings: Mapping[str, Mapping[str, Any]],
+  *,
+  target: str = "",
+  xlabel: str = "rating",
+) -> None:
+  """`rating_distribution` on given axes: row i from the top stands on height `rows - 1 - i`."""
+  order = rating_order(ratings)
+  low, high = _rating_limits(ratings)
+  for row, domain in enumerate(order):
+    colour = PALETTE["target"] if domain == target else PALETTE["muted"]
+    _draw_ridge(axes, ratings[domain], len(order) - 1 - row, (low, high), colour)
+  axes.set_xlim(low, high)
+  axes.set_ylim(-0.25, max(len(order), 1) + 0.25)
+  axes.set_xlabel(xlabel)
+  axes.xaxis.set_major_locator(MaxNLocator(6, steps=TICKS))
+  axes.grid(axis="y", visible=False)
+  axes.grid(axis="x", visible=True)
+  _domain_rows(axes, order, target)
 
 
 def mixture(
@@ -60,23 +72,39 @@ def mixture(
   rest = [d for d in {**before, **after} if d not in domains]
   shares = {d: tuple(number(m.get(d, 0)) for m in (before, after)) for d in [*domains, *rest]}
   rows = domains + sorted(rest, key=lambda d: np.nan_to_num(shares[d][0] - shares[d][1]))
+  before, after = ({d: shares[d][side] for d in rows} for side in (0, 1))
   with matplotlib.rc_context(STYLE):
     figure, axes = panel(size or (440, 70 + 40 * max(1, len(rows))))
-    heights = np.arange(len(rows))[::-1].astype(float)
-    for side, (name, colour) in enumerate(zip(names, ("context", "rater"), strict=True)):
-      widths = np.nan_to_num([shares[d][side] for d in rows])
-      y = heights + (0.17, -0.17)[side]
-      axes.barh(y, widths, height=0.3, color=PALETTE[colour], label=name)
-      for position, width in zip(y, widths, strict=True):
-        _note(axes, f"{width:.1%}", (width, position), "muted" if side == 0 else "rater")
-    axes.set_ylim(-0.6, max(len(rows), 1) - 0.4)
-    axes.set_xlim(0, 1.14 * max([*np.nan_to_num(list(shares.values())).ravel(), 0.01]))
-    axes.grid(visible=False)
-    axes.spines["bottom"].set_visible(False)
-    axes.xaxis.set_major_locator(NullLocator())
-    _domain_rows(axes, rows, target)
+    draw_pairs(axes, before, after, target=target, names=names)
     figure.legend(loc="outside upper left", ncols=2)
     return figure
+
+
+def draw_pairs(
+  axes: Axes,
+  before: Mapping[str, float],
+  after: Mapping[str, float],
+  *,
+  target: str = "",
+  names: tuple[str, str] = ("before", "after"),
+) -> None:
+  """Paired bars of shares on given axes, the keys of `before` from the top."""
+  rows = list(before)
+  heights = np.arange(len(rows))[::-1].astype(float)
+  sides = [np.nan_to_num([side[row] for row in rows]) for side in (before, after)]
+  for side, (widths, name, colour) in enumerate(
+    zip(sides, names, ("context", "rater"), strict=True)
+  ):
+    y = heights + (0.17, -0.17)[side]
+    axes.barh(y, widths, height=0.3, color=PALETTE[colour], label=name)
+    for position, width in zip(y, widths, strict=True):
+      _note(axes, f"{width:.1%}", (width, position), "muted" if side == 0 else "rater")
+  axes.set_ylim(-0.6, max(len(rows), 1) - 0.4)
+  axes.set_xlim(0, 1.14 * max([*sides[0], *sides[1], 0.01]))
+  axes.grid(visible=False)
+  axes.spines["bottom"].set_visible(False)
+  axes.xaxis.set_major_locator(NullLocator())
+  _domain_rows(axes, rows, target)
 
 
 def _middle(rating: Mapping[str, Any]) -> float:
