@@ -52,7 +52,10 @@ def rated_pool(place: Place, rater: RaterJob, step: int = 0, change: Change = "n
 def unfiltered(place: Place, size: str, data: DataConfig | None = None) -> Arm:
   """On everything."""
   return [
-    ModelJob(place.scale.train_config(size, learning_rate(place, size), seed, data))
+    ModelJob(
+      place.scale.train_config(size, learning_rate(place, size), seed, data),
+      keeps_model=size == place.scale.sizes[-1],
+    )
     for seed in place.scale.seeds
   ]
 
@@ -87,7 +90,8 @@ def kept(place: Place, size: str, discard_fraction: float, pools: Sequence[PoolJ
 def _selected(
   job: ModelJob, selection: SelectionConfig, name: str, pool: PoolJob | None = None
 ) -> ModelJob:
-  return ModelJob(dataclasses.replace(job.config, selection=selection, name=name), pool)
+  config = dataclasses.replace(job.config, selection=selection, name=name)
+  return dataclasses.replace(job, config=config, pool=pool)
 
 
 def learning_rate(place: Place, size: str) -> float:

@@ -262,8 +262,8 @@ def _settings(value: Any) -> Any:
   found: dict[str, Any] = {"class": type(value).__name__}
   for field in dataclasses.fields(value):
     mine = getattr(value, field.name)
-    # A run's name is for people; where ratings lie follows from the pool.
-    if field.name in ("name", "ratings"):
+    # A run's name is for people; where ratings lie follows from the pool; what is kept is no result.
+    if field.name in ("name", "ratings", "keeps_model"):
       continue
     if dataclasses.is_dataclass(mine) or mine != field.default:
       found[field.name] = _settings(mine)

@@ -131,7 +131,7 @@ class Scale:
     )
 
 
-_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+_RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
 
 CPU = Scale(
   name="cpu",
@@ -145,12 +145,12 @@ CPU = Scale(
     LanguageModel("0.5m", 400, 32, _RATES),
   ),
   evaluation_rows=16,
-  target_rows=512,
+  target_rows=256,
   rater="0.05m",
   inner="0.1m",
   inner_optimizer=OptimizerConfig(name="adamw", learning_rate=4e-3),
   meta=MetaConfig(
-    steps=400,
+    steps=300,
     unroll_length=2,
     population=2,
     lifetime=200,
@@ -161,7 +161,7 @@ CPU = Scale(
     weight_decay=0.0,
     clip_norm=1.0,
   ),
-  ablation_steps=200,
+  ablation_steps=150,
   inner_sizes=("0.05m", "0.1m", "0.2m"),
   rater_sizes=("0.02m", "0.05m", "0.2m"),
 )

@@ -1,0 +1,120 @@
+"""What the project claims for its rater, checked against the results that are there."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from datarater.report.style import interval
+from experiments.arms import mean
+from experiments.fig1_compute_gain import TARGET_SHARE, TARGET_SHARE_NET
+from experiments.fig6_grid import FAULTS
+from experiments.scale import HELDOUT
+
+Results = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+  """text: what was hoped for. found: what was measured. met: None where nothing was hoped for."""
+
+  text: str
+  found: str
+  met: bool | None = None
+
+
+def claims(results: Mapping[str, Results]) -> list[Claim]:
+  """By the results of experiments, name → results of one preset; what lacks them is left out."""
+  makers: Mapping[str, Callable[[Results], Iterable[Claim]]] = {
+    "fig1_compute_gain": _compute,
+    "domain_order": _order,
+    "clean_corpus": _clean,
+    "fig4_discard_sweep": _sweep,
+    "fig6_grid": _grid,
+  }
+  return [
+    claim for name, make in makers.items() if name in results for claim in make(results[name])
+  ]
+
+
+def _compute(results: Results) -> Iterable[Claim]:
+  headline = results["scale"]["targets"][0]
+  sizes = results["cells"][headline]
+  for size, found in sizes.items():
+    share = mean(found["flops_share"])
+    yield Claim(
+      f"{headline}, {size}: final loss of unfiltered training with at most {TARGET_SHARE:.0%} of "
+      "its training FLOPs",
+      _shares(found["flops_share"]),
+      share is not None and share <= TARGET_SHARE,
+    )
+  largest, found = list(sizes.items())[-1]
+  net = mean(found["flops_share_net"])
+  yield Claim(
+    f"{headline}, {largest}: with at most {TARGET_SHARE_NET:.0%}, rating and oversampling counted",
+    _shares(found["flops_share_net"]),
+    net is not None and net <= TARGET_SHARE_NET,
+  )
+  for size, found in sizes.items():
+    yield Claim(
+      f"{headline}, {size}: better than random drop, intervals apart",
+      f"{_loss(found['loss'])} against {_loss(found['random'])}",
+      _apart(found["loss"], found["random"]),
+    )
+  for size, found in results["cells"][HELDOUT].items():
+    told = f"{_shares(found['flops_share'])} of the FLOPs, {_shares(found['flops_share_net'])} net"
+    yield Claim(f"{HELDOUT}, {size} (the paper: up to 46.6% saved net, at 1B)", told)
+
+
+def _order(results: Results) -> Iterable[Claim]:
+  for target, found in results["spearman"].items():
+    centre, half_width = interval(found)
+    yield Claim(
+      f"{target}: rank correlation of the mean rating by domain with the yardstick at least "
+      f"{results['criterion']}",
+      f"{centre:.2f} ± {half_width:.2f}" if np.isfinite(half_width) else f"{centre:.2f}",
+      centre >= results["criterion"],
+    )
+
+
+def _clean(results: Results) -> Iterable[Claim]:
+  yield Claim("A clean corpus: whether filtering helps at all", results["finding"])
+
+
+def _sweep(results: Results) -> Iterable[Claim]:
+  for objective, sizes in results["best_by_size"].items():
+    told = ", ".join(f"{float(fraction):.0%} at {size}" for size, fraction in sizes.items())
+    yield Claim(f"{objective}: best discard fraction by size", told)
+
+
+def _grid(results: Results) -> Iterable[Claim]:
+  expected = dict(zip(FAULTS, ("no gain", "harm", "no gain"), strict=True))
+  for fault, sizes in results["faults"].items():
+    against = {size: found["against_random"] for size, found in sizes.items()}
+    harm = all(d["mean"] > 0 and d["beyond_interval"] for d in against.values())
+    gain = any(d["mean"] < 0 and d["beyond_interval"] for d in against.values())
+    told = ", ".join(f"{d['mean']:+.3f} ± {d['half_width']:.3f} at {s}" for s, d in against.items())
+    yield Claim(
+      f"A deliberate fault, {fault}: {expected[fault]} against random drop",
+      f"{told} bits per byte",
+      harm if expected[fault] == "harm" else not gain,
+    )
+
+
+def _apart(a: Any, b: Any) -> bool:
+  """a's interval lies wholly below b's."""
+  (mean_a, half_a), (mean_b, half_b) = interval(a), interval(b)
+  return bool(mean_a + half_a < mean_b - half_b)
+
+
+def _loss(values: Any) -> str:
+  centre, half_width = interval(values)
+  return f"{centre:.3f} ± {half_width:.3f}"
+
+
+def _shares(shares: Any) -> str:
+  if any(share is None for share in shares):
+    return "never, in " + f"{sum(s is None for s in shares)} of {len(shares)} seeds"
+  centre, half_width = interval(shares)
+  return f"{centre:.0%} ± {half_width:.0%}"
