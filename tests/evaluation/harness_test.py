@@ -162,6 +162,7 @@ def test_generation_ends_at_stops_the_document_and_the_limit(run):
   assert says([], 99)[0] == ["héy, you"]
   assert says([], 4)[0] == ["héy"]
   assert says(["y", ", "], 99)[0] == ["hé"]
+  assert says(["y", "éy"], 99)[0] == ["h"]  # both are met at once: the first to begin counts
   assert says([", "], 99, ("ab", "", "x" * 99))[0] == ["héy"] * 3
   assert says([], 0)[0] == [""]
   separator, length = model.tokenizer.separator_id, model.shapes.length
