@@ -190,14 +190,15 @@ def test_one_pass_gives_losses_and_errors_and_the_token_that_follows(theta):
   np.testing.assert_array_equal(nll, language_model.token_nll_fn(MODEL, VOCAB)(theta, BATCH))
   rate = language_model.error_rate_fn(MODEL, VOCAB)(theta, BATCH)
   np.testing.assert_allclose(np.sum(errors) / np.sum(BATCH.loss_mask_BxL), rate, rtol=1e-6)
-  at_B = np.zeros(BATCH.tokens_BxL.shape[0], np.int32)
-  follows = language_model.likeliest_fn(MODEL, VOCAB)(theta, BATCH, at_B)
-  tokens = BATCH.tokens_BxL.copy()
-  tokens[:, 1] = follows
-  _, errors = language_model.nll_and_errors_fn(MODEL, VOCAB)(
-    theta, BATCH.replace(tokens_BxL=tokens)
-  )
-  np.testing.assert_array_equal(errors[:, 1], 0)
+  # What follows each position, put there, is no error.
+  both = jax.jit(language_model.nll_and_errors_fn(MODEL, VOCAB))
+  likeliest = jax.jit(language_model.likeliest_fn(MODEL, VOCAB))
+  rows, length = BATCH.tokens_BxL.shape
+  for at in range(length - 1):
+    tokens = BATCH.tokens_BxL.copy()
+    tokens[:, at + 1] = likeliest(theta, BATCH, np.full(rows, at))
+    _, errors = both(theta, BATCH.replace(tokens_BxL=tokens))
+    np.testing.assert_array_equal(errors[:, at + 1], 0)
 
 
 def test_error_rate_of_nothing_is_zero_and_of_a_diverged_model_nan(theta):
