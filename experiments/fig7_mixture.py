@@ -1,4 +1,4 @@
-"""Figure 7 of the paper: how ratings spread within domains, and what filtering makes of the mixture.
+"""Figure 7 of the paper: how ratings spread within domains, and the mixture after filtering.
 
     python -m experiments.fig7_mixture --preset cpu
 
@@ -24,7 +24,7 @@ from datarater.report.style import PALETTE, STYLE, panels
 from experiments.experiment import Experiment, Place, Results, main
 from experiments.jobs import Job
 from experiments.ratings import pools, shown_objectives
-from experiments.statistics import over_seeds
+from experiments.statistics import over_seeds, standardised
 
 FAR = 2.0
 """Deviations from a domain's mean beyond which a rating counts to its tail."""
@@ -73,11 +73,11 @@ def tails_of(ratings: np.ndarray) -> dict[str, float | None]:
   values = ratings[np.isfinite(ratings)].astype(np.float64)
   if len(values) < 2 or np.ptp(values) == 0:
     return dict.fromkeys(("skewness", "left", "right"))
-  scores = scipy.stats.zscore(values)
+  scores = standardised(values)
   return {
     "skewness": float(scipy.stats.skew(values)),
-    "left": float((scores < -FAR).mean()),
-    "right": float((scores > FAR).mean()),
+    "left": float(np.mean(scores < -FAR)),
+    "right": float(np.mean(scores > FAR)),
   }
 
 
@@ -154,7 +154,7 @@ def _draw_shares(axes: Axes, share: Mapping[str, Any], order: Sequence[str]) -> 
   axes.yaxis.set_major_locator(NullLocator())
   axes.set_xticks(np.arange(len(share)) + 0.5, [f"{float(f):.0%}" for f in share])
   axes.set_xlabel("discarded")
-  axes.set_title("share of bytes that is left")
+  axes.set_title("share of the bytes that are left; blue: grown, red: shrunk")
 
 
 EXPERIMENT = Experiment(
