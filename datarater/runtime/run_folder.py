@@ -9,7 +9,7 @@ from typing import Any
 
 import filelock
 
-from datarater.config_io import differences, to_json
+from datarater.config_io import differences, from_json, to_json
 from datarater.errors import InputError
 from datarater.runtime.atomic import explained, read_json, write_json
 from datarater.runtime.places import Place
@@ -23,12 +23,13 @@ def run_folder(
 ) -> Iterator[Path]:
   """Yields `folder`, made and locked, with `config` written to it.
 
-  A folder that holds another config is refused with the fields that differ. Fields in `extendable`
-  (dotted names of numbers) may grow: that is the same run, continued. Those in `free`, and what is
-  inside them, may be anything: the run's result does not depend on them.
+  A folder that holds another config is refused with the fields that differ; a field that an earlier
+  version did not have counts as its default. Fields in `extendable` (dotted names of numbers) may
+  grow: that is the same run, continued. Those in `free`, and what is inside them, may be anything:
+  the run's result does not depend on them.
   """
   with locked(folder):
-    _settle(folder, to_json(config), extendable, free)
+    _settle(folder, config, extendable, free)
     yield folder
 
 
@@ -72,12 +73,12 @@ def _lock(path: Place, timeout: float) -> Iterator[None]:
     lock.release()
 
 
-def _settle(
-  folder: Place, new: dict[str, Any], extendable: Sequence[str], free: Sequence[str]
-) -> None:
-  path = folder / CONFIG
+def _settle(folder: Place, config: Any, extendable: Sequence[str], free: Sequence[str]) -> None:
+  path, new = folder / CONFIG, to_json(config)
   if path.exists():
     old = read_json(path, "run config")
+    with contextlib.suppress(InputError):  # of a later version: compared as it is
+      old = to_json(from_json(type(config), old))
     changed = differences(old, new)
     refused = [line for line in changed if not _is_allowed(line, old, new, extendable, free)]
     if refused:

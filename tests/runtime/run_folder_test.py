@@ -46,6 +46,21 @@ def test_another_config_is_refused_naming_every_field(tmp_path):
   assert json.loads((tmp_path / CONFIG).read_text()) == to_json(GIVEN)
 
 
+def test_a_field_that_an_earlier_version_lacked_counts_as_its_default(tmp_path):
+  earlier = to_json(GIVEN)
+  del earlier["snapshot_every"]
+  (tmp_path / CONFIG).write_text(json.dumps(earlier))
+  enter(tmp_path, GIVEN)
+  with pytest.raises(InputError, match="snapshot_every: 0 -> 5"):
+    enter(tmp_path, dataclasses.replace(GIVEN, snapshot_every=5))
+
+
+def test_a_field_that_only_a_later_version_has_is_named(tmp_path):
+  (tmp_path / CONFIG).write_text(json.dumps({**to_json(GIVEN), "from_the_future": 1}))
+  with pytest.raises(InputError, match="from_the_future: 1 -> None"):
+    enter(tmp_path, GIVEN)
+
+
 def test_more_steps_extend_and_fewer_are_refused(tmp_path):
   enter(tmp_path, with_steps(10))
   assert enter(tmp_path, with_steps(20))["meta"]["steps"] == 20
