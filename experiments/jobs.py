@@ -21,6 +21,7 @@ from datarater.data.tokenizers import load_tokenizer
 from datarater.data_config import DataConfig
 from datarater.errors import DivergedError
 from datarater.evaluation.arm import RESULT, train_lm
+from datarater.evaluation.downstream import evaluate_runs
 from datarater.evaluation.pool import RatedPool, rate_pool
 from datarater.meta.trainer import CHECKPOINTS, METRICS, RATER, meta_train, snapshot
 from datarater.meta.workload import meta_step_flops
@@ -246,6 +247,43 @@ class ModelJob(Job):
     return read_json(self.result_path(root), "result")
 
 
+@dataclasses.dataclass(frozen=True)
+class TaskJob(Job):
+  """Asks a language model the tasks of a suite, `limit` items each."""
+
+  model: ModelJob
+  suite: str
+  limit: int
+  kind = "tasks"
+  result_file = Path("tasks.json")
+
+  @property
+  def name(self) -> str:
+    return f"tasks for {self.model.name}"
+
+  @property
+  def needs(self) -> tuple[Job, ...]:
+    return (self.model,)
+
+  @property
+  def flops(self) -> float:
+    return self.model.flops / 4
+
+  def run(self, root: Path) -> None:
+    partial = self.folder(root) / "partial.json"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    found = evaluate_runs(
+      [self.model.folder(root)], self.suite, limit=self.limit, output=partial, progress=False
+    )
+    (tasks,) = (run["tasks"] for run in found["runs"].values())
+    write_json(self.result_path(root), tasks)
+    partial.unlink(missing_ok=True)
+
+  def result(self, root: Path) -> dict[str, Any]:
+    """task → its numbers, as `evaluation.downstream.task_result` gives them."""
+    return read_json(self.result_path(root), "tasks")
+
+
 def digest(job: Job) -> str:
   """Names a job by its settings and those of what it needs; fields at their defaults are left out,
   so that a new field with a default renames nothing.
@@ -262,7 +300,7 @@ def _settings(value: Any) -> Any:
   found: dict[str, Any] = {"class": type(value).__name__}
   for field in dataclasses.fields(value):
     mine = getattr(value, field.name)
-    # A run's name is for people; where ratings lie follows from the pool; what is kept is no result.
+    # A name is for people, where ratings lie follows from the pool, what stays is no result.
     if field.name in ("name", "ratings", "keeps_model"):
       continue
     if dataclasses.is_dataclass(mine) or mine != field.default:

@@ -41,10 +41,11 @@ class LanguageModel:
 class Scale:
   """Everything that differs between presets.
 
-  pool: split expression of the text that final models train on. targets: domains to aim at, the
-  first of which is the headline's. discard_fractions: the sweep. proxy: expression of text that no
-  final model trains on, for models that rate. meta_steps, ablation_steps: of the headline's raters
-  and of those that ablations vary.
+  data: its `lm` is the pool of final models. targets: domains to aim at, the headline's first.
+  evaluation_rows, target_rows: of each held-out domain, and of each target. meta: of the headline's
+  raters; ablation_steps: meta-steps of those that ablations vary. snapshots: of each rater. proxy:
+  split of text that no final model trains on, for models that rate. suite, task_items: of
+  downstream tasks.
   """
 
   name: Preset
@@ -64,6 +65,8 @@ class Scale:
   discard_fractions: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9)
   snapshots: int = 4
   proxy: str = "inner"
+  suite: str = "data/eval_suite"
+  task_items: int = 300
   dtype: Literal["float32", "bfloat16"] = "float32"
   remat: bool = False
 

@@ -31,6 +31,7 @@ from experiments import (
   learning_rates,
   own_domain,
   packing_control,
+  table2_tasks,
   weighting,
 )
 from experiments.ablations import EXPERIMENTS as ABLATIONS
@@ -46,6 +47,7 @@ _MODULES = (
   fig3_noise,
   fig5_curves,
   fig6_grid,
+  table2_tasks,
   fig7_mixture,
   domain_order,
   fig8_worst_samples,
