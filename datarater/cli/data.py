@@ -1,4 +1,4 @@
-"""The data verbs: datasets from the user's files, and from public packages by recipe."""
+"""The data verbs: datasets from the user's files or by recipe, and tokenizers of their text."""
 
 import json
 import sys
@@ -52,6 +52,36 @@ def prepare(
     paragraphs=paragraphs,
   )
   _print_json(summary)
+
+
+def tokenizer(
+  dataset: str,
+  out: Path,
+  split: str = "inner",
+  vocab_size: int = 8192,
+  domains: tuple[str, ...] = (),
+  quiet: bool = False,
+) -> None:
+  """Trains a byte-level BPE tokenizer on the text of a dataset.
+
+  Writes tokenizer.json, for `--data.tokenizer.kind huggingface --data.tokenizer.path FILE`, and
+  what it was made of beside it. A tokenizer that the same command has made is left as it is.
+
+  Args:
+    dataset: As for `--data.dataset`: a prepared folder, `bundled`, a TFDS name.
+    out: A file that ends in .json, or a folder for tokenizer.json.
+    split: What to read: a split, or an expression such as `inner[:10%]`; no held-out text.
+    vocab_size: Ids, with the separator.
+    domains: Some of the domains.
+    quiet: No progress bars.
+  """
+  from datarater.data.builders.tokenizer import train_tokenizer
+
+  _print_json(
+    train_tokenizer(
+      dataset, out, split=split, vocab_size=vocab_size, domains=domains, progress=not quiet
+    )
+  )
 
 
 def small_pile(
@@ -117,13 +147,14 @@ RECIPES: dict[str, Callable[..., None]] = {
 
 VERBS: dict[str, Callable[..., None]] = {
   "data prepare": prepare,
+  "data tokenizer": tokenizer,
   **{f"data build {name}": verb for name, verb in RECIPES.items()},
 }
 """Each is typed as separate words; `joined` makes one of them."""
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
-  """`data prepare ...` and `data build NAME ...` with the words of the verb in one argument."""
+  """`data prepare ...`, `data build NAME ...` with the words of the verb in one argument."""
   if list(arguments[:1]) != ["data"]:
     return list(arguments)
   for words in (2, 3):
