@@ -68,7 +68,8 @@ class Experiment:
   jobs: the work. measure: JSON values, once it is done; `finding` is what we found, in a sentence,
   and `difference` where that differs from the paper. draw: the figure, of the results.
   after: experiments whose results its jobs are chosen by. module: how it is called, after
-  `python -m experiments.`; empty: its name.
+  `python -m experiments.`; empty: its name. dataset: what is opened where none is given; empty: the
+  preset's.
   """
 
   name: str
@@ -79,6 +80,7 @@ class Experiment:
   draw: Callable[[Results], Figure]
   after: tuple[str, ...] = ()
   module: str = ""
+  dataset: str = ""
 
   def run(self, place: Place) -> Results:
     """Does what is left to do, here and in what comes before, then writes results and figure."""
@@ -119,7 +121,7 @@ def command_line(experiment: Experiment) -> Callable[..., None]:
     preset: Preset = "cpu",
     run_dir: Path = Path("runs/experiments"),
     output: Path = Path("experiments/results"),
-    dataset: str = "",
+    dataset: str = experiment.dataset,
     workers: int = 0,
     engine: Engine = "local",
     minutes: float = 0,
