@@ -2,7 +2,8 @@
 
     python -m experiments.fig12_stability --preset cpu
 
-The norm is of a member's update as its Adam gives it, before the learning rate. Autocorrelation:
+The norm is of a member's update as its Adam gives it, before the learning rate; it leaps where the
+member begins a new life. Autocorrelation:
 Pearson over a fixed sample of the pool's documents between a snapshot and the one before, and
 between every snapshot and the last.
 """
@@ -176,13 +177,13 @@ def _draw_correlations(axes: Axes, results: Results) -> None:
     axes.errorbar(
       at, stats[:, 0], stats[:, 1], color=PALETTE[colour], marker="o", capsize=3, label=label
     )
-    seen.append(stats[:, 0])
+    seen += [stats[:, 0], stats[:, 0] - stats[:, 1]]
   axes.axhline(STABLE, color=PALETTE["ink"], linewidth=1.2, linestyle=(0, (1, 2)))
   fit_height(axes, seen)
   axes.margins(x=0.05)
   axes.set_xlabel("meta-step")
   axes.set_title("correlation of ratings (dotted: 0.95)")
-  axes.legend(loc="lower right")
+  axes.legend()
 
 
 EXPERIMENT = Experiment(

@@ -2,23 +2,20 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datarater.config import ModelConfig
 from experiments import fig3_noise
+from experiments.experiment import Place
+from experiments.scale import CPU
 
 
 @pytest.mark.parametrize("preset", ["cpu", "gpu", "paper"])
 def test_presets_are_valid(preset):
   assert fig3_noise.config(preset, 1).seed == 1
-
-
-def test_spearman():
-  values = np.array([3.0, 1.0, 2.0, 5.0])
-  assert fig3_noise.spearman(values, values**3) == pytest.approx(1.0)
-  assert fig3_noise.spearman(values, -values) == pytest.approx(-1.0)
 
 
 def test_relative_weights_average_to_one_and_follow_the_ratings():
@@ -40,8 +37,21 @@ def test_a_small_run_writes_results_and_figure(tmp_path, monkeypatch):
     return dataclasses.replace(config, rater=model, inner=model, meta=meta, cdf_documents=4)
 
   monkeypatch.setattr(fig3_noise, "config", small)
-  fig3_noise.main("cpu", (0, 1), tmp_path / "runs", tmp_path / "out")
-  results = json.loads((tmp_path / "out" / "cpu" / "results.json").read_text())
-  assert len(results["spearman"]) == 2
+  scale = dataclasses.replace(CPU, seeds=(0,))
+  place = Place(scale, tmp_path / "runs", tmp_path / "out", workers=1)
+  fig3_noise.EXPERIMENT.run(place)
+  results = json.loads((tmp_path / "out" / "fig3_noise" / "cpu" / "results.json").read_text())
+  assert len(results["spearman"]) == 1
   assert results["met"] == (max(results["spearman"]) <= fig3_noise.CRITERION)
-  assert (tmp_path / "out" / "cpu" / "figure.png").read_bytes().startswith(b"\x89PNG")
+  figure = tmp_path / "out" / "fig3_noise" / "cpu" / "figure.png"
+  assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_needs_no_corpus_but_the_bundled_one():
+  assert fig3_noise.EXPERIMENT.dataset == fig3_noise.config("cpu", 0).data.dataset == "bundled"
+
+
+def test_committed_results_draw_their_figure():
+  committed = Path(fig3_noise.__file__).parent / "results" / "fig3_noise" / "cpu" / "results.json"
+  figure = fig3_noise.draw(json.loads(committed.read_text()))
+  assert len(figure.axes[0].lines) == len(fig3_noise.LEVELS) + 1
