@@ -12,6 +12,7 @@ from typing import Literal
 
 from datarater.data_config import DataConfig
 from datarater.errors import require, require_at_least, require_fractions
+from datarater.variant_config import FrozenConfig, LoraConfig, require_fitting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,8 +219,11 @@ class MetaTrainConfig:
     keep_checkpoints: How many stay on disk.
     snapshot_every: Meta-steps between raters that are kept in `snapshots/`, 0 for none.
     cdf_documents: Documents of the inner split rated at the end, for the CDF of ratings.
-    rater_kind: `network` reads the text. `mixture` is one logit a domain, without a network.
+    rater_kind: `network` reads the text. `mixture` is one logit a domain, without a network. An
+      `online` network also sees the datapoint's loss under the inner model as it is.
     rater_domains: Of a mixture, in the order of its logits; empty: those of the inner split.
+    rater_reference: A trained model by whose loss an online rater sees the inner model's excess.
+    lora: Adapters that inner models are, instead of whole models.
   """
 
   name: str = "datarater"
@@ -234,8 +238,10 @@ class MetaTrainConfig:
   keep_checkpoints: int = 2
   snapshot_every: int = 0
   cdf_documents: int = 2048
-  rater_kind: Literal["network", "mixture"] = "network"
+  rater_kind: Literal["network", "mixture", "online"] = "network"
   rater_domains: tuple[str, ...] = ()
+  rater_reference: FrozenConfig = FrozenConfig()
+  lora: LoraConfig = LoraConfig()
 
   def __post_init__(self) -> None:
     require_at_least(self, 0, "seed", "snapshot_every")
@@ -268,16 +274,12 @@ class MetaTrainConfig:
       f"({self.data.target_domain or self.data.target_dataset!r}); set meta.objective to 'target', "
       "or empty data.target_domain and data.target_dataset",
     )
-    require(
-      self.rater_kind != "mixture" or self.data.datapoint == "document",
-      f"rater_kind is 'mixture' and data.datapoint {self.data.datapoint!r}, which may hold several "
-      "domains or none; set data.datapoint to 'document'",
-    )
-    require(
-      self.rater_kind == "mixture" or not self.rater_domains,
-      f"rater_domains is {self.rater_domains} and rater_kind {self.rater_kind!r}; only a mixture "
-      "has domains, set rater_kind to 'mixture'",
-    )
+    require_fitting(self)
+
+  @property
+  def rater_features(self) -> int:
+    """How many numbers an online rater sees of the inner model; 0 for the other kinds."""
+    return (1 + bool(self.rater_reference.run)) if self.rater_kind == "online" else 0
 
 
 @dataclasses.dataclass(frozen=True)

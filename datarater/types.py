@@ -9,6 +9,7 @@
 A name carries its axes: `tokens_BxL`. A further leading axis (P, T) is put in front.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -77,8 +78,44 @@ class MetaState:
   skipped_in_row: jax.Array
 
 
+@flax.struct.dataclass
+class FrozenMetaState(MetaState):
+  """frozen: parameters, by name, of models that the run uses and never changes."""
+
+  frozen: PyTree
+
+
+def with_frozen(state: MetaState, frozen: PyTree) -> MetaState:
+  """The state with frozen models; as it is without any (None)."""
+  return state if frozen is None else FrozenMetaState(**_carried(state), frozen=frozen)
+
+
+def without_frozen(state: MetaState) -> MetaState:
+  """What checkpoints hold."""
+  return MetaState(**_carried(state))
+
+
+def _carried(state: MetaState) -> dict[str, Any]:
+  return {field.name: getattr(state, field.name) for field in dataclasses.fields(MetaState)}
+
+
 LossesFn = Callable[[PyTree, Batch], jax.Array]
 """(theta, batch) -> losses_BxD: mean nats over each datapoint's predicted tokens, 0 if none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LossesWithConstants:
+  """A LossesFn with arrays that are never differentiated: function(constants, theta, batch).
+
+  Apart, and not in a closure: what has a derivative of its own must not close over traced values.
+  """
+
+  function: Callable[[PyTree, PyTree, Batch], jax.Array]
+  constants: PyTree
+
+  def __call__(self, theta: PyTree, batch: Batch) -> jax.Array:
+    return self.function(self.constants, theta, batch)
+
 
 RateFn = Callable[[PyTree, Batch], jax.Array]
 """(eta, batch) -> ratings_BxD, float32, larger is better."""

@@ -42,7 +42,7 @@ from datarater.runtime.atomic import write_json
 from datarater.runtime.places import Place, place
 from datarater.runtime.quantiles import QuantileSketch, RatingsCdf
 from datarater.runtime.run_folder import locked
-from datarater.scorers.base import describe
+from datarater.scorers.base import describe, require_texts
 
 Inputs = str | Path | Sequence[str | Path]
 
@@ -79,6 +79,8 @@ def score(
     limit is None or engine is None,
     f"limit is {limit} with an engine; give one of them: a trial runs in this process",
   )
+  for each in scorers.values():
+    require_texts(each)
   shards = find_shards(inputs)
   require_apart(folder, input_places(inputs), "input")
   run = {

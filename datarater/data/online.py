@@ -13,7 +13,7 @@ import numpy as np
 
 from datarater.data.packing import Rows, assemble, chunks_of
 from datarater.errors import require
-from datarater.types import Batch, Datapoint
+from datarater.types import Batch, Datapoint, PyTree
 
 _ROUNDING = 1e-9
 """32 / (1 - 0.9) is 320.00000000000006 in floating point; without this its ceiling would be 321."""
@@ -77,6 +77,34 @@ class OnlineFilter(Iterator[Batch]):
   def close(self) -> None:
     """Ends the threads of `inner`, where it has any."""
     getattr(self._inner, "close", lambda: None)()
+
+
+class InformedFilter(OnlineFilter):
+  """An `OnlineFilter` whose ratings depend on the model in training: `next_for` in place of `next`.
+
+  rate: (batch, theta) → ratings_BxD of the drawn batch.
+  """
+
+  def __init__(
+    self,
+    inner: ResumableIterator,
+    rate: Callable[[Batch, PyTree], Any],
+    datapoint: Datapoint,
+    rows: int,
+  ):
+    super().__init__(inner, lambda batch: rate(batch, self._theta), datapoint, rows)
+    self._theta: PyTree = None
+
+  def next_for(self, theta: PyTree) -> Batch:
+    """The next batch for a model with parameters `theta`, which are not kept."""
+    self._theta = theta
+    try:
+      return super().__next__()
+    finally:
+      self._theta = None
+
+  def __next__(self) -> Batch:
+    raise TypeError("ratings depend on the model in training: call next_for(theta)")
 
 
 def keep_rows(batch: Batch, ratings_Bx1: np.ndarray, rows: int) -> Batch:

@@ -14,7 +14,7 @@ import safetensors.numpy
 from datarater.config import SelectionConfig, TrainConfig
 from datarater.curation.rules import top_fraction
 from datarater.data.loader import train_loader
-from datarater.data.online import OnlineFilter, oversampled_rows
+from datarater.data.online import InformedFilter, OnlineFilter, oversampled_rows
 from datarater.data.sources import Source, open_source
 from datarater.data.tokenizers import Tokenizer
 from datarater.errors import InputError, require
@@ -22,7 +22,7 @@ from datarater.models import cost
 from datarater.runtime.atomic import atomic_file
 from datarater.scorers.online import batch_rating
 from datarater.scorers.random import RandomScorer
-from datarater.scorers.rater import MixtureRater, Rater, load_rater
+from datarater.scorers.rater import MixtureRater, OnlineRater, Rater, load_rater
 
 _DIGEST_IDS = 32
 
@@ -170,7 +170,15 @@ def _online_pool(
   config: TrainConfig, rater: Rater, tokenizer: Tokenizer, source: Source, load: Any
 ) -> Pool:
   drawn = oversampled_rows(config.batch, config.selection.discard_fraction)
-  rate = batch_rating(rater, config.data, tokenizer)
-  loader = OnlineFilter(load(source, rows=drawn), rate, config.data.datapoint, config.batch)
-  row = cost.rating_flops(rater.config.model, config.data.length, config.data.datapoints_a_row)
-  return Pool(loader, rating_flops_a_step=drawn * row)
+  data, length = config.data, config.data.length
+  if isinstance(rater, OnlineRater):
+    rater.require_same_tokens(data, tokenizer)
+    rate = rater.rate_for(config.model)
+    loader = InformedFilter(load(source, rows=drawn), rate, data.datapoint, config.batch)
+    seen = rater.features_flops(config.model, length)
+  else:
+    rate = batch_rating(rater, data, tokenizer)
+    loader = OnlineFilter(load(source, rows=drawn), rate, data.datapoint, config.batch)
+    seen = 0
+  row = cost.rating_flops(rater.config.model, length, data.datapoints_a_row)
+  return Pool(loader, rating_flops_a_step=drawn * (row + seen))

@@ -3,6 +3,7 @@
 from datarater.config import MetaTrainConfig
 from datarater.meta.workload import rater_parameters
 from datarater.runtime.quantiles import RatingsCdf
+from datarater.variant_config import LoraConfig
 
 _CARD = """# Rater `{name}`
 
@@ -15,7 +16,7 @@ unit and no zero; compare them with each other only.
 | objective | {objective} |
 | meta-steps | {steps}, {population} inner models, {unroll} updates a meta-step, seed {seed} |
 | rater | {rater} |
-| inner models | width {width}, {layers} layers, trained by {optimizer} |
+| inner models | width {width}, {layers} layers, trained by {optimizer}{adapters} |
 | ratings of its pool | median {median:.4g}, 5% to 95% {low:.4g} to {high:.4g}, of {count:,} |
 
 ## Limits
@@ -30,9 +31,15 @@ unit and no zero; compare them with each other only.
 _NETWORK = "{parameters:,} parameters, one rating a {datapoint}, rows of {length} tokens"
 _MIXTURE = "no network, one logit for each of {count} domains: {names}"
 
+_ONLINE = ", and {features} of the model in training"
+_FEATURES = ("", "the loss", "the loss and its excess over a reference model's")
+_LORA = ", adapters of rank {rank} on a frozen base (sha256 {fingerprint})"
+
 _LIMITS = {
   "network": "- A document longer than a row is rated in chunks, averaged by tokens.",
   "mixture": "- It rates a document by its domain alone: of other domains it says nothing.",
+  "online": "- It rates batches for the model in training alone: `selection.mode = online`. Its\n"
+  "  CDF is that of the ratings for one of the models it was trained with.",
 }
 
 _DATAPOINTS = {
@@ -60,6 +67,7 @@ def rater_card(config: MetaTrainConfig, cdf: RatingsCdf, vocab_size: int) -> str
     unroll=meta.unroll_length,
     seed=config.seed,
     rater=_rater(config, vocab_size),
+    adapters=_adapters(config.lora),
     limits=_LIMITS[config.rater_kind],
     width=config.inner.width,
     layers=config.inner.layers,
@@ -75,8 +83,15 @@ def _rater(config: MetaTrainConfig, vocab_size: int) -> str:
   domains = config.rater_domains
   if config.rater_kind == "mixture":
     return _MIXTURE.format(count=len(domains), names=", ".join(domains))
-  return _NETWORK.format(
+  network = _NETWORK.format(
     parameters=rater_parameters(config, vocab_size),
     datapoint=_DATAPOINTS[config.data.datapoint],
     length=config.data.length,
   )
+  if not config.rater_features:
+    return network
+  return network + _ONLINE.format(features=_FEATURES[config.rater_features])
+
+
+def _adapters(lora: LoraConfig) -> str:
+  return _LORA.format(rank=lora.rank, fingerprint=lora.base.fingerprint) if lora.rank else ""

@@ -172,6 +172,8 @@ def evolution(problem: Problem, pairs: int, scale: float) -> MetaGradientFn:
 
     _, window = objective(ratings)
     present = jax.vmap(lambda batch: predicted_tokens(batch, problem.datapoint) > 0)(inner)
+    # Of an online rater, which has several numbers a datapoint, all are perturbed.
+    present = present.reshape(*present.shape, *[1] * (ratings.ndim - present.ndim))
     cotangent = antithetic_gradient(lambda r: objective(r)[0], ratings, present, key, pairs, scale)
     return rater_vjp(cotangent)[0], window
 
@@ -204,7 +206,7 @@ def antithetic_gradient(
 
 
 def _outer_loss(problem, gradients, theta, opt_state, inner, outer, ratings_TxBxD):
-  theta_T, opt_state_T, weights = unroll.unroll(
+  theta_T, opt_state_T, weights, ratings_TxBxD = unroll.unroll(
     gradients,
     problem.optimizer,
     problem.datapoint,

@@ -89,10 +89,23 @@ def batches(config: MetaTrainConfig, mesh: Mesh) -> tuple[Batch, Batch]:
   )
 
 
-def on_host(tree: PyTree, mesh: Mesh) -> PyTree:
-  """A tree that is spread over the mesh as numpy arrays, in every process; all take part."""
-  whole = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P()))(tree)
+def on_host(
+  tree: PyTree, mesh: Mesh, part: Callable[[PyTree], PyTree] = lambda tree: tree
+) -> PyTree:
+  """A tree that is spread over the mesh, or part of it, as numpy arrays in every process; all take
+  part.
+  """
+  whole = jax.jit(part, out_shardings=NamedSharding(mesh, P()))(tree)
   return jax.tree.map(np.asarray, whole)
+
+
+def spread(tree: PyTree, like: PyTree) -> PyTree:
+  """The inverse: numpy arrays, the same in every process, laid out as the abstract `like`."""
+
+  def placed(x: np.ndarray, abstract: jax.ShapeDtypeStruct) -> jax.Array:
+    return jax.make_array_from_callback(abstract.shape, abstract.sharding, lambda i: x[i])
+
+  return jax.tree.map(placed, tree, like)
 
 
 def _abstract(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

@@ -13,11 +13,16 @@ from datarater.config import MetaTrainConfig
 from datarater.data.tokenizers import load_tokenizer
 from datarater.errors import InputError
 from datarater.meta import placement, trainer
-from datarater.meta.workload import Assumptions, meta_step_flops, rater_parameters, workload
-from datarater.models import cost
+from datarater.meta.workload import (
+  Assumptions,
+  inner_parameters,
+  meta_step_flops,
+  rater_parameters,
+  workload,
+)
 from datarater.models.traced_cost import product_flops
 from datarater.runtime.sharding import make_mesh
-from datarater.types import PyTree
+from datarater.types import FrozenMetaState, PyTree
 
 UNTUNED = {"xla_backend_optimization_level": 0}
 """Compiles in half the time: the machine code is slow, and takes the same memory."""
@@ -72,7 +77,7 @@ def make_plan(config: MetaTrainConfig, assumptions: Assumptions | None = None) -
     vocab_size=vocab_size,
     parameters={
       "rater": rater_parameters(config, vocab_size),
-      "inner": cost.language_model_parameters(config.inner, vocab_size),
+      "inner": inner_parameters(config, vocab_size),
     },
     meta_step_flops=float(meta_step_flops(config, vocab_size)),
     traced_flops=float(product_flops(traced.jaxpr.jaxpr)),
@@ -121,6 +126,8 @@ def memory_by_part(placed: placement.Placed, compiled: Any) -> dict[str, int]:
     "batches": bytes_a_device((placed.inner, placed.outer)),
     "temporaries": compiled.temp_size_in_bytes,
   }
+  if isinstance(state, FrozenMetaState):
+    parts["frozen models"] = bytes_a_device(state.frozen)
   # Results that take the place of no argument: the metrics, and what of the state is not donated.
   parts["results"] = compiled.output_size_in_bytes - compiled.alias_size_in_bytes
   return parts | {"sum": sum(parts.values())}

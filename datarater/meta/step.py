@@ -98,7 +98,7 @@ def make_meta_step(
     applied = jnp.all(metrics.pop("finite"))
     eta = update.apply_update(config, state.eta, updates_P, state.step)
     skipped = 1 - applied.astype(jnp.int32)
-    new_state = MetaState(
+    new_state = state.replace(  # type: ignore[attr-defined]
       eta=_choose(applied, eta, state.eta),
       moments=_choose(applied, moved, moments),
       members=members,

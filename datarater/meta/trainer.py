@@ -4,6 +4,7 @@ run/config.json  metrics.jsonl  checkpoints/  rater/  snapshots/
 """
 
 import contextlib
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from datarater.config import MetaTrainConfig
 from datarater.errors import DivergedError
 from datarater.meta import placement
 from datarater.meta.build import build
-from datarater.meta.export import ExportFn, exporter
+from datarater.meta.export import ExportFn, Learned, exporter
 from datarater.meta.inputs import MetaInputs
 from datarater.meta.metrics import metrics_row
 from datarater.meta.settle import settled
@@ -27,7 +28,7 @@ from datarater.runtime.metrics import MetricsLog
 from datarater.runtime.profile import traced
 from datarater.runtime.run_folder import run_folder
 from datarater.runtime.sharding import make_mesh
-from datarater.types import PyTree
+from datarater.types import FrozenMetaState, MetaState, PyTree, with_frozen, without_frozen
 
 SKIPPED_LIMIT = 20
 """Meta-steps in a row without a finite outer loss and meta-gradient, after which a run stops."""
@@ -53,17 +54,18 @@ def meta_train(
   profile: trace some of the first steps into `trace/`.
   """
   mesh = make_mesh(config.mesh)
-  config = settled(config)
+  config, frozen = settled(config)
   progress = progress and is_first()
   with _folder(config, Path(run_dir)) as folder:
     inputs = MetaInputs(config, mesh)
     try:
       with Checkpoints(folder / CHECKPOINTS, config.keep_checkpoints) as checkpoints:
         trace = folder / TRACE if profile else None
-        export = exporter(config, inputs)
-        eta = _train(config, folder, mesh, inputs, checkpoints, export, progress, trace)
+        export = exporter(config, inputs, frozen)
+        run = _Run(config, folder, mesh, inputs, checkpoints, export, frozen)
+        learned = _train(run, progress, trace)
       if is_first():
-        export(folder / RATER, eta, config.meta.steps, progress)
+        export(folder / RATER, learned, config.meta.steps, progress)
     finally:
       inputs.close()
   return folder / RATER
@@ -76,41 +78,60 @@ def _folder(config: MetaTrainConfig, folder: Path) -> contextlib.AbstractContext
   return run_folder(folder, config, extendable=("meta.steps",), free=("mesh",))
 
 
-def _train(
-  config: MetaTrainConfig,
-  folder: Path,
-  mesh: Mesh,
-  inputs: MetaInputs,
-  checkpoints: Checkpoints,
-  export: ExportFn,
-  progress: bool,
-  trace: Path | None,
-) -> PyTree:
-  """Meta-steps until the config's number; returns eta as numpy arrays."""
+@dataclasses.dataclass(frozen=True)
+class _Run:
+  """What a run works with. frozen: numpy arrays, as `settled` gives them."""
+
+  config: MetaTrainConfig
+  folder: Path
+  mesh: Mesh
+  inputs: MetaInputs
+  checkpoints: Checkpoints
+  export: ExportFn
+  frozen: PyTree
+
+
+def _train(run: _Run, progress: bool, trace: Path | None) -> Learned:
+  """Meta-steps until the config's number; returns what is exported, as numpy arrays."""
+  config, folder, mesh, inputs = run.config, run.folder, run.mesh, run.inputs
   placed = placement.place(config, *build(config, inputs.tokenizer.vocab_size), mesh)
-  start = checkpoints.latest() or 0
+  start = run.checkpoints.latest() or 0
   if start:
-    state, position = checkpoints.restore(start, placed.state)
+    state, position = run.checkpoints.restore(start, without_frozen(placed.state))
     inputs.restore(position)
   else:
     state = placed.init()
+  if isinstance(placed.state, FrozenMetaState):
+    state = with_frozen(state, placement.spread(run.frozen, placed.state.frozen))
   steps = config.meta.steps
   bar = tqdm(total=steps, initial=start, desc="meta-training", unit="step", disable=not progress)
   metrics_log = MetricsLog(folder / METRICS, start) if is_first() else contextlib.nullcontext()
   with bar, metrics_log as log:
-    reader = _MetricsReader(config, inputs.domains, log, bar, checkpoints)
+    reader = _MetricsReader(config, inputs.domains, log, bar, run.checkpoints)
     for step in traced(range(start, steps), trace):
       batches = inputs.next()
       state, metrics = placed.step(state, *batches)
       reader.push(step + 1, metrics)
       if config.snapshot_every and (step + 1) % config.snapshot_every == 0:
-        eta = placement.on_host(state.eta, mesh)
+        learned = _learned(config, state, mesh)
         if is_first():
-          export(snapshot(folder, step + 1), eta, step + 1, False)
+          run.export(snapshot(folder, step + 1), learned, step + 1, False)
       if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps:
         reader.drain()  # so that a checkpoint never is ahead of the metrics
-        checkpoints.save(step + 1, state, inputs.position())
-  return placement.on_host(state.eta, mesh)
+        run.checkpoints.save(step + 1, without_frozen(state), inputs.position())
+  return _learned(config, state, mesh)
+
+
+def _learned(config: MetaTrainConfig, state: MetaState, mesh: Mesh) -> Learned:
+  """On the host; all processes take part."""
+  theta = None
+  if config.rater_features:
+    theta = placement.on_host(state.members.theta, mesh, lambda tree: jax.tree.map(_first, tree))
+  return Learned(placement.on_host(state.eta, mesh), theta)
+
+
+def _first(leaf: jax.Array) -> jax.Array:
+  return leaf[0]
 
 
 class _MetricsReader:

@@ -20,7 +20,10 @@ from datarater.types import Batch, Datapoint, PyTree
 SAVED = "inner_grads"
 
 RateHook = Callable[[PyTree, Batch, jax.Array], jax.Array]
-"""(theta, batch, ratings_BxD) -> ratings_BxD: lets a rating depend on the inner model."""
+"""(theta, batch, ratings_BxD) -> ratings_BxD: lets a rating depend on the inner model.
+
+What comes in is what the rater gave before the unroll, BxD or with further axes.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +67,12 @@ def unroll(
   batches_TxB: Batch,
   ratings_TxBxD: jax.Array,
   rate: RateHook = constant_in_theta,
-) -> tuple[PyTree, PyTree, jax.Array]:
-  """(theta_T, opt_state_T, weights_TxBxD). The start is a constant: no gradient flows into it."""
+) -> tuple[PyTree, PyTree, jax.Array, jax.Array]:
+  """(theta_T, opt_state_T, weights_TxBxD, the ratings_TxBxD that they come of).
+
+  ratings_TxBxD: as `rate` takes them; what it returns may have fewer axes. The start is a constant:
+  no gradient flows into it.
+  """
   # The truncation: what came before the window is not differentiated.
   theta, opt_state = jax.lax.stop_gradient((theta, opt_state))
 
@@ -73,9 +80,10 @@ def unroll(
     def step(carry, inputs):
       theta, opt_state = carry
       batch, ratings_BxD = inputs
-      weights = batch_weights(rate(theta, batch, ratings_BxD), batch, datapoint)
+      ratings_BxD = rate(theta, batch, ratings_BxD)
+      weights = batch_weights(ratings_BxD, batch, datapoint)
       carry = inner_step(gradient, optimizer, theta, opt_state, weights, batch)
-      return carry, jax.lax.stop_gradient(weights)  # for metrics only
+      return carry, jax.lax.stop_gradient((weights, ratings_BxD))  # for metrics only
 
     if gradients.keep:
       return step
@@ -83,12 +91,14 @@ def unroll(
     return jax.checkpoint(step, policy=policy, prevent_cse=False)
 
   inputs = (batches_TxB, ratings_TxBxD)
-  carry, first_weights = step_with(gradients.first)(
+  carry, first = step_with(gradients.first)(
     (theta, opt_state), jax.tree.map(lambda x: x[0], inputs)
   )
   # Without the scan, which would copy what is kept, once each way.
   unrolled = batches_TxB.tokens_BxL.shape[0] if gradients.keep else 1
   later = jax.tree.map(lambda x: x[1:], inputs)
-  carry, weights = jax.lax.scan(step_with(gradients.later), carry, later, unroll=unrolled)
-  weights_TxBxD = jax.numpy.concatenate([first_weights[None], weights])
-  return *carry, weights_TxBxD
+  carry, others = jax.lax.scan(step_with(gradients.later), carry, later, unroll=unrolled)
+  weights_TxBxD, ratings_TxBxD = jax.tree.map(
+    lambda x, y: jax.numpy.concatenate([x[None], y]), first, others
+  )
+  return *carry, weights_TxBxD, ratings_TxBxD

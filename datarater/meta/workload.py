@@ -53,7 +53,17 @@ def rater_parameters(config: MetaTrainConfig, vocab_size: int) -> int:
   """Of a mixture: its domains, as far as they are known."""
   if config.rater_kind == "mixture":
     return len(config.rater_domains)
-  return cost.rater_parameters(config.rater, vocab_size)
+  # The head has a row more for each feature of an online rater.
+  return (
+    cost.rater_parameters(config.rater, vocab_size) + config.rater_features * config.rater.width
+  )
+
+
+def inner_parameters(config: MetaTrainConfig, vocab_size: int) -> int:
+  """What one inner model trains."""
+  if config.lora.rank:
+    return cost.adapter_parameters(config.inner, config.lora)
+  return cost.language_model_parameters(config.inner, vocab_size)
 
 
 def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
@@ -71,6 +81,8 @@ def meta_step_flops(config: MetaTrainConfig, vocab_size: int) -> int:
     estimator=meta.estimator,
     residuals=meta.residuals,
     evolution_pairs=meta.evolution_pairs,
+    lora=config.lora,
+    features=config.rater_features,
   )
 
 

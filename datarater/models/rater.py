@@ -27,18 +27,25 @@ from datarater.types import (
 
 
 class RaterNetwork(nn.Module):
-  """Ratings BxD in float32, larger is better; 0 where there is no datapoint."""
+  """Ratings BxD in float32, larger is better; 0 where there is no datapoint.
+
+  features: K, what an online rater sees of the language model; with any, the head gives 1 + K
+  coefficients in place of the rating (`models.informed`).
+  """
 
   config: ModelConfig
   vocab_size: int
   datapoint: Datapoint
+  features: int = 0
 
   @nn.compact
   def __call__(self, batch: Batch) -> jax.Array:
     transformer = Transformer(self.config, self.vocab_size, causal=False, name="transformer")
     features_BxLxW = transformer(batch)
     zeros, highest = nn.initializers.zeros, jax.lax.Precision.HIGHEST
-    head = nn.Dense(1, use_bias=False, kernel_init=zeros, precision=highest, name="head")
+    head = nn.Dense(
+      1 + self.features, use_bias=False, kernel_init=zeros, precision=highest, name="head"
+    )
     if self.datapoint == "token":
       wide = features_BxLxW.astype(jnp.promote_types(features_BxLxW.dtype, jnp.float32))
       return jnp.where(batch.loss_mask_BxL, head(wide)[..., 0], 0.0)
@@ -53,18 +60,23 @@ class RaterNetwork(nn.Module):
       preferred_element_type=jnp.promote_types(features_BxLxW.dtype, jnp.float32),
     )
     tokens_BxDx1 = jnp.maximum(jnp.sum(belongs, axis=-1), 1)[..., None]
-    return head(sums_BxDxW / tokens_BxDx1.astype(sums_BxDxW.dtype))[..., 0]
+    coefficients_BxDxC = head(sums_BxDxW / tokens_BxDx1.astype(sums_BxDxW.dtype))
+    return coefficients_BxDxC if self.features else coefficients_BxDxC[..., 0]
 
 
-def init_rater(config: ModelConfig, vocab_size: int, key: jax.Array, length: int) -> PyTree:
+def init_rater(
+  config: ModelConfig, vocab_size: int, key: jax.Array, length: int, features: int = 0
+) -> PyTree:
   """Fresh float32 parameters; `length` only shapes the dummy batch."""
-  init = jax.jit(RaterNetwork(config, vocab_size, "sequence").init)
+  init = jax.jit(RaterNetwork(config, vocab_size, "sequence", features).init)
   return init(key, dummy_batch(1, length, 1))["params"]
 
 
-def rate_fn(config: ModelConfig, vocab_size: int, datapoint: Datapoint) -> RateFn:
-  """(eta, batch) -> ratings_BxD."""
-  network = RaterNetwork(config, vocab_size, datapoint)
+def rate_fn(
+  config: ModelConfig, vocab_size: int, datapoint: Datapoint, features: int = 0
+) -> RateFn:
+  """(eta, batch) -> ratings_BxD; with `features`, the coefficients BxDxC."""
+  network = RaterNetwork(config, vocab_size, datapoint, features)
 
   def rate(eta: PyTree, batch: Batch) -> jax.Array:
     return network.apply({"params": eta}, batch)  # type: ignore[return-value]

@@ -26,6 +26,7 @@ from datarater.runtime.quantiles import RatingsCdf
 from datarater.types import Datapoint, PyTree
 
 FORMAT_VERSION = 1
+REFERENCE = "reference"
 CONFIG, MODEL, CDF, CARD = "config.json", "model.safetensors", "ratings_cdf.json", "card.md"
 
 
@@ -34,6 +35,7 @@ class RaterConfig:
   """tokenizer.path is relative to the folder. tokenizer_fingerprint tells vocabularies apart.
 
   kind: see `MetaTrainConfig.rater_kind`. domains: of a mixture, in the order of its logits.
+  reference: of an online rater, the model whose parameters lie beside its own as `reference`.
   """
 
   model: ModelConfig
@@ -44,8 +46,9 @@ class RaterConfig:
   length: int
   steps: int
   seed: int
-  kind: Literal["network", "mixture"] = "network"
+  kind: Literal["network", "mixture", "online"] = "network"
   domains: tuple[str, ...] = ()
+  reference: ModelConfig | None = None
 
 
 @dataclasses.dataclass(frozen=True)

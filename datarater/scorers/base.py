@@ -8,6 +8,7 @@ A scorer may have more methods than the protocol asks for; they are used where t
     score_domains(texts, domains)
                                 (ratings, tokens), for scorers that go by the documents' domains,
                                 None where one has none; NaN for a domain that they do not know
+    require_texts()             raises InputError for scorers that cannot rate texts by themselves
     prepare(texts)              work that needs no accelerator, done ahead in another thread;
     rate_prepared(prepared)     (ratings, tokens) of what it returned
 """
@@ -42,6 +43,11 @@ def describe(scorer: Any) -> dict[str, str]:
     "name": str(getattr(scorer, "name", type(scorer).__name__)),
     "fingerprint": str(getattr(scorer, "fingerprint", "")),
   }
+
+
+def require_texts(scorer: Any) -> None:
+  """Raises InputError unless the scorer can rate texts by themselves."""
+  getattr(scorer, "require_texts", lambda: None)()
 
 
 def prepare(

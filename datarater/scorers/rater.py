@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from datarater.config import ModelConfig
 from datarater.corpus_config import RatingConfig
 from datarater.data.documents import (
   Prepared,
@@ -24,9 +25,12 @@ from datarater.data.documents import (
 from datarater.data.tokenizers import Tokenizer, load_tokenizer
 from datarater.data_config import DataConfig, TokenizerConfig
 from datarater.errors import InputError, require
+from datarater.models import cost
 from datarater.models.attention import for_inference
+from datarater.models.informed import features_fn, informed_ratings
+from datarater.models.language_model import losses_fn
 from datarater.models.rater import document_rate_fn, rate_fn
-from datarater.runtime.artifact import RaterFiles, read_rater
+from datarater.runtime.artifact import REFERENCE, RaterFiles, read_rater
 from datarater.types import Batch, PyTree, RateFn
 
 IN_FLIGHT = 2
@@ -198,7 +202,57 @@ class MixtureRater(Rater):
     )
 
 
-KINDS: dict[str, type[Rater]] = {"network": Rater, "mixture": MixtureRater}
+class OnlineRater(Rater):
+  """Rates batches for a language model in training, whose loss it sees: `rater_kind = "online"`."""
+
+  def require_texts(self) -> None:
+    """Raises InputError: a text has no rating without the model in training."""
+    raise InputError(
+      f"rater {str(self._folder)!r} sees the loss of the language model in training, so that it "
+      "cannot rate texts beforehand; use it with selection.mode 'online'"
+    )
+
+  def prepare(self, texts: Sequence[str]) -> Prepared:
+    del texts
+    return self.require_texts()  # type: ignore[return-value]
+
+  def score_with_tokens(
+    self, texts: Sequence[str], progress: bool = False
+  ) -> tuple[np.ndarray, np.ndarray]:
+    del texts, progress
+    return self.require_texts()  # type: ignore[return-value]
+
+  def rate_batch(self, batch: Batch) -> jax.Array:
+    del batch
+    return self.require_texts()  # type: ignore[return-value]
+
+  def rate_for(self, model: ModelConfig) -> Callable[[Batch, PyTree], jax.Array]:
+    """(batch, theta) -> ratings BxD for a language model of this architecture; D as in training."""
+    c, model = self.config, for_inference(model)
+    features = 1 if c.reference is None else 2
+    coefficients = rate_fn(for_inference(c.model), c.vocab_size, c.datapoint, features)
+    losses = losses_fn(model, c.vocab_size, c.datapoint)
+    reference = c.reference and losses_fn(for_inference(c.reference), c.vocab_size, c.datapoint)
+
+    @jax.jit
+    def rate(eta: PyTree, theta: PyTree, batch: Batch) -> jax.Array:
+      of_reference = reference and functools.partial(reference, eta[REFERENCE])
+      seen = features_fn(losses, c.vocab_size, of_reference)(theta, batch)
+      return informed_ratings(coefficients(eta, batch), seen)
+
+    return lambda batch, theta: rate(self._replicas[0][1], theta, batch)
+
+  def features_flops(self, model: ModelConfig, length: int) -> int:
+    """FLOPs of what it sees of one row, beside its own."""
+    seen = [model, *([self.config.reference] if self.config.reference else [])]
+    return sum(cost.language_model_flops(each, self.config.vocab_size, length) for each in seen)
+
+
+KINDS: dict[str, type[Rater]] = {
+  "network": Rater,
+  "mixture": MixtureRater,
+  "online": OnlineRater,
+}
 
 
 def load_rater(path: str | Path, rating: RatingConfig | None = None) -> Rater:

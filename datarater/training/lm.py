@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import flax.struct
 import jax
@@ -35,6 +35,13 @@ class Loader(Protocol):
   def get_state(self) -> Any: ...
 
   def set_state(self, state: Any) -> None: ...
+
+
+@runtime_checkable
+class InformedLoader(Protocol):
+  """A loader that chooses by the model in training."""
+
+  def next_for(self, theta: PyTree) -> Batch: ...
 
 
 @flax.struct.dataclass
@@ -102,7 +109,9 @@ def train_language_model(
     )
     with bar, MetricsLog(folder / CURVE, start) as log:
       for step in range(start + 1, config.steps + 1):
-        state = train_step(state, next(loader))
+        informed = isinstance(loader, InformedLoader)
+        batch = loader.next_for(state.theta) if informed else next(loader)
+        state = train_step(state, batch)
         bar.update()
         if step in points:
           texts = held_out | (at_end or {}) if step == config.steps else held_out

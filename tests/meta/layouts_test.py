@@ -29,7 +29,8 @@ from datarater.config import (
 from datarater.data_config import DataConfig
 from datarater.meta import placement, trainer
 from datarater.runtime.sharding import make_mesh
-from datarater.types import Batch, Datapoint, MetaState
+from datarater.types import Batch, FrozenMetaState, MetaState
+from datarater.variant_config import FrozenConfig, LoraConfig
 
 DEVICES, STEPS = 8, 3
 LAYOUTS = [
@@ -38,7 +39,7 @@ LAYOUTS = [
   for data in (1, 2, 4, 8)
   if member * data <= DEVICES
 ]
-TOKEN_LAYOUT = (2, 2, 2)
+VARIANT_LAYOUT = (2, 2, 2)
 MODEL = ModelConfig(width=16, layers=2, heads=2, mlp_width=32)
 CONFIG = MetaTrainConfig(
   data=DataConfig(datapoint="document", length=LENGTH, segments=SEGMENTS),
@@ -58,6 +59,17 @@ CONFIG = MetaTrainConfig(
   ),
 )
 
+SOME_RUN = FrozenConfig(run="some run")
+VARIANTS = {
+  "token": {"data": dataclasses.replace(CONFIG.data, datapoint="token")},
+  "online on adapters": {
+    "rater_kind": "online",
+    "rater_reference": SOME_RUN,
+    "lora": LoraConfig(rank=2, base=SOME_RUN),
+    "meta": CONFIG.meta,  # no microbatch
+  },
+}
+
 
 def batches(seed: int) -> tuple[Batch, Batch]:
   """(inner PxTxB, outer PxB)."""
@@ -74,20 +86,18 @@ def batches(seed: int) -> tuple[Batch, Batch]:
 class Run:
   """Three meta-steps on a mesh; what a test looks at is read when they are done."""
 
-  def __init__(
-    self, layout: tuple[int, int, int], initial: MetaState, datapoint: Datapoint = "document"
-  ):
+  def __init__(self, layout: tuple[int, int, int], initial: MetaState, **changes):
     # Blocks are recomputed in some, and rows taken in parts: that changes nothing either.
     model = dataclasses.replace(MODEL, remat=layout[1] > 1)
     meta = dataclasses.replace(CONFIG.meta, microbatch=4 if layout[1] in (2, 4) else 0)
     config = dataclasses.replace(
       CONFIG,
-      data=dataclasses.replace(CONFIG.data, datapoint=datapoint),
       mesh=MeshConfig(*layout),
       inner=model,
       rater=model,
       meta=meta,
     )
+    config = dataclasses.replace(config, **changes)
     mesh: Mesh = make_mesh(config.mesh)
     placed = placement.place(config, *trainer.build(config, VOCAB), mesh)
     step = placed.step.lower(placed.state, placed.inner, placed.outer).compile(QUICK)
@@ -137,10 +147,19 @@ def optimizer_copy(state):
   return jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "nu"))[0].nu
 
 
+def initial_of(config: MetaTrainConfig) -> MetaState:
+  """The initial state, with frozen models that are random."""
+  state = jax.jit(trainer.build(config, VOCAB)[0], compiler_options=QUICK)()
+  rng = np.random.default_rng(0)
+  draw = lambda x: 0.1 * rng.normal(size=x.shape).astype(np.float32)  # noqa: E731
+  if isinstance(state, FrozenMetaState):
+    state = state.replace(frozen=jax.tree.map(draw, state.frozen))
+  return jax.tree.map(np.asarray, state)
+
+
 def main() -> None:
   jax.config.update("jax_numpy_rank_promotion", "raise")
-  init = jax.jit(trainer.build(CONFIG, VOCAB)[0], compiler_options=QUICK)
-  initial = jax.tree.map(np.asarray, init())
+  initial = initial_of(CONFIG)
   one = Run((1, 1, 1), initial)
   results: dict = {"moved": tree_distance(one.state.eta, initial.eta), "layouts": {}}
   results["renewed"] = int(one.numbers["generation"].sum())
@@ -151,8 +170,10 @@ def main() -> None:
       "shares": run.shares(),
       "collectives_in_loops": run.collectives_in_loops(),
     }
-  one, spread = (Run(layout, initial, "token") for layout in ((1, 1, 1), TOKEN_LAYOUT))
-  results["token"] = {k: tree_distance(v, one.numbers[k]) for k, v in spread.numbers.items()}
+  for name, changes in VARIANTS.items():
+    start = initial_of(dataclasses.replace(CONFIG, **changes))
+    one, spread = (Run(layout, start, **changes) for layout in ((1, 1, 1), VARIANT_LAYOUT))
+    results[name] = {k: tree_distance(v, one.numbers[k]) for k, v in spread.numbers.items()}
   print(json.dumps(results))
 
 
@@ -185,8 +206,9 @@ def test_every_layout_gives_the_numbers_of_one_device(results, layout):
   assert (result["collectives_in_loops"] == 0) == (member == DEVICES)
 
 
-def test_weights_a_token_are_laid_out_as_well(results):
-  assert max(results["token"].values()) < 1e-5, results["token"]
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_are_laid_out_as_well(results, name):
+  assert max(results[name].values()) < 1e-5, results[name]
 
 
 def test_the_three_steps_do_something(results):

@@ -2,24 +2,37 @@
 
 import dataclasses
 import json
+import shutil
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from problems import MODEL, tiny_run
+from frozen_runs import write_run
+from problems import MODEL, assert_same_tree, random_batch, tiny_run
 
+from datarater.cli import BAD_INPUT, main
 from datarater.config import SelectionConfig, TrainConfig
 from datarater.curation.ratings import FLAG_NOT_A_NUMBER
 from datarater.curation.score import score
+from datarater.data.loader import train_loader
+from datarater.data.online import keep_segments
 from datarater.data.sources import Record, open_source, source_of
 from datarater.data.tokenizers import load_tokenizer
 from datarater.errors import InputError
+from datarater.evaluation.arm import train_lm
 from datarater.evaluation.pool import open_pool, rate_pool
 from datarater.meta import trainer, workload
-from datarater.models import cost, rater
+from datarater.meta.build import inner_parts
+from datarater.models import cost, lora, rater
+from datarater.models.language_model import init_language_model, losses_fn
 from datarater.runtime.artifact import read_rater
 from datarater.runtime.metrics import read_metrics
 from datarater.scorers.rater import load_rater
+from datarater.training import lm
+from datarater.training.frozen import fingerprint
+from datarater.training.lm import load_language_model
+from datarater.variant_config import FrozenConfig, LoraConfig
 
 TINY = tiny_run()
 DATA = TINY.data
@@ -152,3 +165,188 @@ def test_a_mixture_costs_no_ratings_in_a_plan():
   assert rated - step == 3 * 8 * cost.rating_flops(MODEL, 32, 2)
   assert workload.meta_step_flops(config, 257) == 2 * step
   assert workload.rating_flops(config, 1e6) == 0
+
+
+def lora_of(run):
+  return LoraConfig(rank=2, base=FrozenConfig(str(run)))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+  """(run folder of a language model, its parameters)."""
+  folder = tmp_path_factory.mktemp("models") / "base"
+  return folder, write_run(folder)
+
+
+@pytest.fixture(scope="module")
+def online_run(tmp_path_factory, base):
+  changes = {"rater_kind": "online", "rater_reference": FrozenConfig(str(base[0]))}
+  return run_of(tmp_path_factory.mktemp("online"), **changes)
+
+
+def test_an_online_rater_is_saved_with_its_reference(online_run, base):
+  config, folder = online_run
+  files = read_rater(folder)
+  assert (files.config.kind, files.config.reference) == ("online", config.inner)
+  assert_same_tree(files.eta["reference"], base[1])
+  assert np.ptp(files.eta["head"]["kernel"], axis=0).min() > 0, "intercept and slopes have moved"
+  assert files.cdf.quantiles[0] < files.cdf.quantiles[-1]
+  card = (folder / "card.md").read_text()
+  assert "the loss and its excess over a reference model's of the model in training" in card
+  row = read_metrics(folder.parent / trainer.METRICS)[-1]
+  assert row["rating_std"] > 0
+  assert len(row["rating_by_domain"]) > 1
+
+
+def test_an_online_rater_does_not_rate_texts(online_run, tmp_path, capsys):
+  _, folder = online_run
+  with pytest.raises(InputError, match=r"sees the loss .* selection\.mode 'online'"):
+    load_rater(folder).rate(["text"])
+  corpus = tmp_path / "corpus.jsonl"
+  corpus.write_text('{"text": "abc"}\n')
+  output = tmp_path / "ratings"
+  arguments = ["score", "--rater", folder, "--input", corpus, "--output", output]
+  assert main([str(each) for each in arguments]) == BAD_INPUT
+  assert "cannot rate texts beforehand" in capsys.readouterr().err
+  assert not output.exists()
+
+
+def lm_config(config, folder):
+  selection = SelectionConfig("rater", "online", discard_fraction=0.5, rater=str(folder))
+  return TrainConfig(
+    data=config.data,
+    model=MODEL,
+    selection=selection,
+    steps=4,
+    batch=4,
+    evaluations=1,
+    evaluation_rows=1,
+    evaluation_target_rows=1,
+    checkpoint_every=2,
+  )
+
+
+def test_an_online_rater_rates_for_the_model_in_training(online_run):
+  config, folder = online_run
+  scorer, train = load_rater(folder), lm_config(config, folder)
+  tokenizer = load_tokenizer(DATA.tokenizer)
+  pool = open_pool(train, tokenizer, 0)
+  loader = train_loader(open_source(DATA, "lm"), tokenizer, DATA, rows=8, seed=0)
+  drawn = next(loader)
+  loader.close()
+  thetas = [init_language_model(MODEL, 257, jax.random.key(seed), 32) for seed in (0, 1)]
+  ratings = [np.asarray(scorer.rate_for(MODEL)(drawn, theta)) for theta in thetas]
+  assert np.abs(ratings[0] - ratings[1]).max() > 0
+  kept = pool.loader.next_for(thetas[0])
+  pool.loader.close()
+  assert_same_tree(kept, keep_segments(drawn, ratings[0], 4))
+  with pytest.raises(TypeError, match="next_for"):
+    next(pool.loader)
+  seen = 2 * cost.language_model_flops(MODEL, 257, 32)
+  assert pool.rating_flops_a_step == 8 * (cost.rating_flops(MODEL, 32, 2) + seen)
+
+
+def test_training_with_an_online_rater_resumes_bit_for_bit(online_run, tmp_path, monkeypatch):
+  config, folder = online_run
+  train = lm_config(config, folder)
+  train_lm(train, tmp_path / "whole", progress=False)
+  stopped = RuntimeError("stopped")
+
+  def stop(*args):
+    raise stopped
+
+  with monkeypatch.context() as patch:
+    patch.setattr(lm, "held_out_loss", stop)
+    with pytest.raises(RuntimeError, match="stopped"):
+      train_lm(train, tmp_path / "parts", progress=False)
+  train_lm(train, tmp_path / "parts", progress=False)
+  states = []
+  for run in ("whole", "parts"):
+    states.append(load_language_model(train, 257, tmp_path / run))
+  assert_same_tree(*states)
+
+
+def test_an_online_run_resumes_bit_for_bit(online_run, tmp_path):
+  config, folder = online_run
+  whole = dataclasses.replace(config, meta=dataclasses.replace(config.meta, steps=2))
+  short = dataclasses.replace(config, meta=dataclasses.replace(config.meta, steps=1))
+  trainer.meta_train(short, tmp_path, progress=False)
+  again = trainer.meta_train(whole, tmp_path, progress=False)
+  assert_same_tree(read_rater(again).eta, read_rater(folder).eta)
+
+
+@pytest.fixture(scope="module")
+def lora_run(tmp_path_factory, base):
+  return run_of(tmp_path_factory.mktemp("lora"), lora=lora_of(base[0]))
+
+
+def test_adapters_start_as_their_base(lora_run, base):
+  config, _ = lora_run
+  inner = inner_parts(config, 257, {"base": base[1]})
+  theta = inner.init(jax.random.key(0))
+  assert sum(x.size for x in jax.tree.leaves(theta)) == cost.adapter_parameters(MODEL, config.lora)
+  batch = random_batch(0)
+  plain = losses_fn(MODEL, 257, "document")(base[1], batch)
+  np.testing.assert_array_equal(inner.losses("document")(theta, batch), plain)
+  moved = jax.tree.map(lambda x: x + 0.1, theta)
+  assert np.abs(inner.losses("document")(moved, batch) - plain).max() > 0.01
+
+
+def test_a_change_is_alpha_over_rank_times_the_product(base):
+  config = LoraConfig(rank=2, alpha=6.0, projections=("mlp_in",), base=FrozenConfig("run"))
+  theta = {"mlp_in": lora.init_adapters(MODEL, config, jax.random.key(0))["mlp_in"]}
+  theta["mlp_in"]["b"] = jax.random.normal(jax.random.key(1), theta["mlp_in"]["b"].shape)
+  blocks = lora.merged(base[1], theta, config)["transformer"]["blocks"]
+  before = base[1]["transformer"]["blocks"]
+  for layer in range(MODEL.layers):
+    a, b = (np.asarray(theta["mlp_in"][name][layer], np.float64) for name in "ab")
+    kernel = np.asarray(before["mlp_in"]["kernel"][layer], np.float64)
+    np.testing.assert_allclose(blocks["mlp_in"]["kernel"][layer], kernel + 3 * a @ b, rtol=1e-5)
+  assert blocks["query"] is before["query"]
+
+
+def test_a_run_of_adapters_records_its_base_and_keeps_it_out_of_checkpoints(lora_run, base):
+  _, folder = lora_run
+  run = folder.parent
+  found = json.loads((run / "config.json").read_text())["lora"]["base"]
+  assert found == {"run": str(base[0]), "fingerprint": fingerprint(base[1])}
+  assert fingerprint(base[1]) in (folder / "card.md").read_text()
+  checkpoint = next((run / trainer.CHECKPOINTS).glob("2"))
+  names = (checkpoint / "state" / "_METADATA").read_text()
+  assert "('members', 'theta', 'query', 'a')" in names
+  assert "frozen" not in names
+  assert np.all(np.isfinite(load_rater(folder).rate(["Some text."])))
+
+
+def test_another_base_is_refused(lora_run, base, tmp_path):
+  config, folder = lora_run
+  moved = tmp_path / "base"
+  write_run(moved, seed=1)
+  trained = tmp_path / "run"
+  shutil.copytree(folder.parent, trained)
+  shutil.copytree(base[0], tmp_path / "same")
+  other = dataclasses.replace(config, lora=lora_of(moved))
+  with pytest.raises(InputError, match=r"lora\.base\.fingerprint: '.*' -> '"):
+    trainer.meta_train(other, trained, progress=False)
+  pinned = dataclasses.replace(
+    other, lora=dataclasses.replace(other.lora, base=FrozenConfig(str(moved), fingerprint(base[1])))
+  )
+  with pytest.raises(InputError, match=r"holds another model than lora\.base\.fingerprint says"):
+    trainer.meta_train(pinned, tmp_path / "new", progress=False)
+
+
+def test_bad_bases_are_refused(base, tmp_path):
+  def refusal(**changes):
+    with pytest.raises(InputError) as caught:
+      run_of(tmp_path / "run", **changes)
+    return str(caught.value)
+
+  assert "lora.base.run 'nowhere' is no run folder" in refusal(lora=lora_of("nowhere"))
+  wider = dataclasses.replace(MODEL, mlp_width=24)
+  message = refusal(lora=lora_of(base[0]), inner=wider)
+  assert "is of another architecture than inner: mlp_width 16 and not 24" in message
+  empty = tmp_path / "empty"
+  shutil.copytree(base[0], empty)
+  shutil.rmtree(empty / "checkpoints")
+  assert "holds no checkpoint; finish its" in refusal(lora=lora_of(empty))
+  assert not (tmp_path / "run").exists()
