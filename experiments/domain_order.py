@@ -124,31 +124,33 @@ def _told(found: Mapping[str, Any], differences: Mapping[str, Any] | None) -> st
 
 
 def draw(results: Results) -> Figure:
-  """Mean rating against yardstick, a panel a target, domains named."""
+  """A panel a target: domains in the yardstick's order, the best on top, against mean rating."""
   found = results["targets"]
+  rows = max(len(of["ratings"]) for of in found.values())
   with matplotlib.rc_context(STYLE):
-    figure, grid = panels((460 * len(found), 440), 1, len(found))
+    figure, grid = panels((460 * len(found), 100 + 22 * rows), 1, len(found))
     for axes, (target, of) in zip(grid, found.items(), strict=True):
       _draw_target(axes, target, of)
     return figure
 
 
 def _draw_target(axes: Axes, target: str, of: Mapping[str, Any]) -> None:
-  domains = list(of["ratings"])
-  by_seed = np.array([standardised(seed) for seed in _column(of["ratings"], domains).T])
-  for i, domain in enumerate(domains):
+  bits = of["bits_per_byte"]
+  rows = sorted(of["ratings"], key=lambda domain: -bits[domain])
+  by_seed = np.array([standardised(seed) for seed in _column(of["ratings"], rows).T])
+  for i, domain in enumerate(rows):
+    rating, error = interval(by_seed[:, i])
     colour = PALETTE["target" if domain == target else "rater"]
-    bits, (rating, error) = of["bits_per_byte"][domain], interval(by_seed[:, i])
-    axes.errorbar(
-      bits, rating, np.nan_to_num(error), fmt="o", color=colour, markersize=5, elinewidth=1
-    )
-    axes.annotate(
-      domain, (bits, rating), (6, 3), textcoords="offset points", size=9, color=PALETTE["muted"]
-    )
-  axes.axvline(of["bits_per_byte_without"], color=PALETTE["ink"], linestyle=(0, (1, 2)), lw=1.2)
-  axes.margins(x=0.16)
-  axes.set_xlabel("bits per byte of the target behind the domain (dotted: alone)")
-  axes.set_title(f"{target}: mean rating, standardised; Spearman {told(of['agreement'])}")
+    axes.errorbar(rating, i, xerr=np.nan_to_num(error), fmt="o", color=colour, elinewidth=1.2)
+  axes.set_yticks(range(len(rows)), [f"{domain}  {bits[domain]:.2f}" for domain in rows])
+  axes.set_ylim(-0.6, len(rows) - 0.4)
+  axes.margins(x=0.05)
+  axes.grid(axis="x", visible=True)
+  axes.set_xlabel("mean rating, standardised over domains")
+  alone = f"{of['bits_per_byte_without']:.2f}"
+  axes.set_title(
+    f"{target}: Spearman {told(of['agreement'])}\nbits per byte behind each domain; alone {alone}"
+  )
 
 
 EXPERIMENT = Experiment(

@@ -2,8 +2,7 @@
 
     python -m experiments.fig12_stability --preset cpu
 
-The norm is of a member's update as its Adam gives it, before the learning rate; it leaps where the
-member begins a new life. Autocorrelation:
+The norm is of a member's update as its Adam gives it, before the learning rate. Autocorrelation:
 Pearson over a fixed sample of the pool's documents between a snapshot and the one before, and
 between every snapshot and the last.
 """
