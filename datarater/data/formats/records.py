@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from datarater.data.formats.dialogue import rendered_messages, rendered_turns
+
 MAX_RECORD_BYTES = 32 << 20
 """A longer line, record, or text is set aside as `record too long`, unless the caller says more."""
 
@@ -27,6 +29,8 @@ class Keys:
   """Where a record holds what. Dots lead into nested objects; a field with that very name comes
   first.
 
+  text: messages ({"role", "content"}) are rendered as text, and so are the turns of a user and an
+  assistant in fields joined by `+` (`prompt+response`, not of Parquet).
   extra: further fields to read, returned in `Row.extra` as they are. Plain text has none of them.
   """
 
@@ -183,7 +187,7 @@ def make_row(
   them. names: all the record's fields, where `values` has only some.
   """
   keys, limit = reading.keys, reading.max_bytes
-  text = lookup(values, keys.text)
+  text = _text(values, keys.text)
   reason = text_trouble(text)
   if reason:
     detail = f"fields: {', '.join(names or values)}" if text is None else ""
@@ -263,6 +267,14 @@ def text_trouble(text: Any) -> str:
   except UnicodeEncodeError:
     return "text is not Unicode"  # JSON can spell half of a surrogate pair: "\ud800"
   return ""
+
+
+def _text(values: Mapping[str, Any], key: str) -> Any:
+  """The field of the text; rendered where it is a list of messages, or fields joined by `+`."""
+  text = lookup(values, key)
+  if text is None and "+" in key:
+    return rendered_turns([lookup(values, part) for part in key.split("+")])
+  return text if isinstance(text, str) else rendered_messages(text) or text
 
 
 def _domain_name(value: Any) -> str | None:
