@@ -20,7 +20,9 @@ from datarater.config import (
 from datarater.config_io import differences, from_json, load_config_file, to_json
 from datarater.data_config import DataConfig, TokenizerConfig
 from datarater.errors import InputError
+from datarater.variant_config import FrozenConfig, LoraConfig
 
+SOME_RUN = FrozenConfig(run="some run")
 CUDNN = ModelConfig(attention="cudnn")
 TARGET = DataConfig(target_domain="speeches")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -47,9 +49,16 @@ LEAST = {
   | dict.fromkeys(
     ["learning_rate", "warmup_steps", "weight_decay", "clip_norm", "eps", "microbatch"], 0
   ),
+  LoraConfig: {"rank": 0},
   MeshConfig: {"member": 1, "data": 1, "model": 1},
-  MetaTrainConfig: {"seed": 0, "checkpoint_every": 1, "keep_checkpoints": 1, "cdf_documents": 1},
-  TrainConfig: {"seed": 0, "evaluation_rows": 0}
+  MetaTrainConfig: {
+    "seed": 0,
+    "snapshot_every": 0,
+    "checkpoint_every": 1,
+    "keep_checkpoints": 1,
+    "cdf_documents": 1,
+  },
+  TrainConfig: {"seed": 0, "evaluation_rows": 0, "evaluation_target_rows": 0}
   | dict.fromkeys(["steps", "batch", "evaluations", "checkpoint_every"], 1),
 }
 # Fields that take a number from 0 up to, not including, 1.
@@ -59,7 +68,7 @@ FRACTIONS = {
   SelectionConfig: ["discard_fraction"],
 }
 # Fields that take a number above 0.
-POSITIVE = {MetaConfig: ["evolution_scale"]}
+POSITIVE = {MetaConfig: ["evolution_scale"], LoraConfig: ["alpha"]}
 # Everything else that is refused: class, its fields, words of the message.
 REFUSED = [
   (TokenizerConfig, {"kind": "huggingface"}, ["TokenizerConfig.path", "'huggingface'", "file"]),
@@ -103,6 +112,30 @@ REFUSED = [
     MetaTrainConfig,
     {"rater_kind": "mixture"},
     ["rater_kind", "'mixture'", "data.datapoint 'sequence'", "'document'"],
+  ),
+  (
+    MetaTrainConfig,
+    {"rater_kind": "online", "data": DataConfig(datapoint="token")},
+    ["rater_kind", "'online'", "data.datapoint 'token'", "'document'"],
+  ),
+  (
+    MetaTrainConfig,
+    {"rater_kind": "online", "meta": MetaConfig(microbatch=8)},
+    ["rater_kind", "'online'", "meta.microbatch 8", "to 0"],
+  ),
+  (
+    MetaTrainConfig,
+    {"rater_reference": SOME_RUN},
+    ["rater_reference.run", "'some run'", "'network'", "'online'"],
+  ),
+  (LoraConfig, {"rank": 4}, ["lora.rank is 4", "lora.base.run ''", "both, or neither"]),
+  (LoraConfig, {"base": SOME_RUN}, ["lora.rank is 0", "'some run'"]),
+  (LoraConfig, {"projections": ()}, ["lora.projections", "()", "query"]),
+  (LoraConfig, {"projections": ("key", "key")}, ["lora.projections", "'key', 'key'", "once"]),
+  (
+    MetaTrainConfig,
+    {"lora": LoraConfig(rank=1, base=SOME_RUN), "inner_optimizer": OptimizerConfig(eps_root=0)},
+    ["inner_optimizer.eps_root is 0", "NaN", "1e-12"],
   ),
   (MetaTrainConfig, {"rater_domains": ("a",)}, ["rater_domains", "('a',)", "'network'", "mixture"]),
   (SelectionConfig, {"kind": "rater"}, ["selection.rater", "empty", "rater folder"]),

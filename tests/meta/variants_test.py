@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,7 +13,8 @@ from frozen_runs import write_run
 from problems import MODEL, assert_same_tree, random_batch, tiny_run
 
 from datarater.cli import BAD_INPUT, main
-from datarater.config import SelectionConfig, TrainConfig
+from datarater.config import MetaTrainConfig, SelectionConfig, TrainConfig
+from datarater.config_io import load_config_file
 from datarater.curation.ratings import FLAG_NOT_A_NUMBER
 from datarater.curation.score import score
 from datarater.data.loader import train_loader
@@ -34,6 +36,7 @@ from datarater.training.frozen import fingerprint
 from datarater.training.lm import load_language_model
 from datarater.variant_config import FrozenConfig, LoraConfig
 
+ROOT = Path(__file__).parents[2]
 TINY = tiny_run()
 DATA = TINY.data
 
@@ -350,3 +353,18 @@ def test_bad_bases_are_refused(base, tmp_path):
   shutil.rmtree(empty / "checkpoints")
   assert "holds no checkpoint; finish its" in refusal(lora=lora_of(empty))
   assert not (tmp_path / "run").exists()
+
+
+def test_the_recipe_for_accuracy_runs(tmp_path):
+  config = load_config_file(ROOT / "configs" / "evolution_accuracy.py", MetaTrainConfig)
+  assert (config.meta.estimator, config.meta.outer_loss) == ("evolution", "error_rate")
+  meta = dataclasses.replace(
+    config.meta, steps=2, inner_batch=2, outer_batch=2, population=1, evolution_pairs=1
+  )
+  config = dataclasses.replace(
+    config, data=DATA, rater=MODEL, inner=MODEL, meta=meta, cdf_documents=4
+  )
+  folder = trainer.meta_train(config, tmp_path, progress=False)
+  rows = read_metrics(tmp_path / trainer.METRICS)
+  assert all(0 < row["outer_loss"][0] <= 1 for row in rows)
+  assert np.all(np.isfinite(load_rater(folder).rate(["Some text."])))
