@@ -289,8 +289,8 @@ class SelectionConfig:
   Args:
     kind: Everything, a random share, what the rater keeps, or what ratings made before keep.
     mode: `offline` rates the whole pool once and keeps its top share; `online` draws
-      batch/(1-discard_fraction) rows and keeps the best of each batch. A random share is always
-      taken offline.
+      batch/(1-discard_fraction) rows and keeps the best of each batch; `weighted` discards nothing,
+      each document weighs in its batch as in meta-training. A random share is always taken offline.
     discard_fraction: Share to discard.
     rater: Folder of a rater.
     ratings: File that `RatedPool.save` wrote, of this pool.
@@ -299,7 +299,7 @@ class SelectionConfig:
   """
 
   kind: Literal["unfiltered", "random", "rater", "ratings"] = "unfiltered"
-  mode: Literal["offline", "online"] = "offline"
+  mode: Literal["offline", "online", "weighted"] = "offline"
   discard_fraction: float = 0.5
   rater: str = ""
   ratings: str = ""
@@ -312,9 +312,9 @@ class SelectionConfig:
       "selection.kind is 'rater' but selection.rater is empty; name a rater folder",
     )
     require(
-      self.kind != "ratings" or (bool(self.ratings) and self.mode == "offline"),
+      self.kind != "ratings" or (bool(self.ratings) and self.mode != "online"),
       f"selection.kind is 'ratings' with selection.ratings {self.ratings!r} and selection.mode "
-      f"{self.mode!r}; name a file of ratings, and set the mode to 'offline'",
+      f"{self.mode!r}; name a file of ratings, and set the mode to 'offline' or 'weighted'",
     )
 
 

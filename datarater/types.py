@@ -48,6 +48,14 @@ class Batch:
 
 
 @flax.struct.dataclass
+class WeightedBatch:
+  """A batch and what each segment weighs: weights_BxS, 0 where there is none; they add to 1."""
+
+  batch: Batch
+  weights_BxS: Any
+
+
+@flax.struct.dataclass
 class InnerState:
   """One inner model, or a population with a leading axis P.
 

@@ -18,6 +18,7 @@ from datarater.data.online import InformedFilter, OnlineFilter, oversampled_rows
 from datarater.data.sources import Source, open_source
 from datarater.data.tokenizers import Tokenizer
 from datarater.errors import InputError, require
+from datarater.evaluation.weighted import WeightedLoader
 from datarater.models import cost
 from datarater.runtime.atomic import atomic_file
 from datarater.scorers.online import batch_rating
@@ -137,8 +138,12 @@ def open_pool(
   if selection.kind == "ratings":
     rated = RatedPool.load(Path(selection.ratings), source)
   rated = rated or rate_pool(load_rater(selection.rater), source)
-  kept = kept_by_rating(source, rated, selection)
-  loader = load(source.subset(kept), rows=config.batch)
+  if selection.mode == "weighted":
+    kept = np.arange(len(source))
+    loader = WeightedLoader(load(source, rows=config.batch), rated.ratings)
+  else:
+    kept = kept_by_rating(source, rated, selection)
+    loader = load(source.subset(kept), rows=config.batch)
   if selection.charge == "pool":
     return Pool(loader, kept, rated.flops)
   return Pool(loader, kept, 0.0, _drawn_flops_a_step(config, rated, kept), rated.flops)

@@ -21,16 +21,20 @@ from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.metrics import MetricsLog, read_metrics
 from datarater.training.held_out import EvaluateFn, HeldOut, Loss, held_out_loss, make_evaluate
 from datarater.training.optimizers import make_optimizer
-from datarater.types import Batch, PyTree
+from datarater.types import Batch, PyTree, WeightedBatch
 
 CURVE, CHECKPOINTS = "curve.jsonl", "checkpoints"
 KEEP_CHECKPOINTS = 1
 
 
+Trained = Batch | WeightedBatch
+"""What one update sees; in a plain batch every token weighs the same."""
+
+
 class Loader(Protocol):
   """Endless batches whose position can be saved and restored."""
 
-  def __next__(self) -> Batch: ...
+  def __next__(self) -> Trained: ...
 
   def get_state(self) -> Any: ...
 
@@ -54,16 +58,29 @@ class TrainState:
 
 
 def make_train_step(
-  loss_fn: Callable[[PyTree, Batch], jax.Array], optimizer: optax.GradientTransformation
-) -> Callable[[TrainState, Batch], TrainState]:
-  """One plain update of the mean loss."""
+  loss_fn: Callable[[PyTree, Any], jax.Array], optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Any], TrainState]:
+  """One plain update of a loss of (theta, batch)."""
 
-  def train_step(state: TrainState, batch: Batch) -> TrainState:
+  def train_step(state: TrainState, batch: Any) -> TrainState:
     grads = jax.grad(loss_fn)(state.theta, batch)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.theta)
     return TrainState(optax.apply_updates(state.theta, updates), opt_state, state.step + 1)
 
   return train_step
+
+
+def batch_loss_fn(model: ModelConfig, vocab_size: int) -> Callable[[PyTree, Trained], jax.Array]:
+  """(theta, batch) -> mean nats over the predicted tokens, or the weighted sum of segments' means."""
+  mean_loss = language_model.mean_loss_fn(language_model.token_nll_fn(model, vocab_size))
+  losses = language_model.losses_fn(model, vocab_size, "document")
+
+  def loss(theta: PyTree, batch: Trained) -> jax.Array:
+    if isinstance(batch, WeightedBatch):
+      return jnp.sum(batch.weights_BxS * losses(theta, batch.batch))
+    return mean_loss(theta, batch)
+
+  return loss
 
 
 def evaluation_steps(config: TrainConfig) -> list[int]:
@@ -139,14 +156,13 @@ def _compiled(
   model: ModelConfig, optimizer_config: OptimizerConfig, steps: int, vocab_size: int, length: int
 ) -> tuple[Callable[[jax.Array], TrainState], Callable[..., TrainState], EvaluateFn]:
   """(key -> initial state, train step, evaluation), compiled once for all seeds and arms."""
-  token_nll = language_model.token_nll_fn(model, vocab_size)
   optimizer = make_optimizer(optimizer_config, steps)
 
   def init(key: jax.Array) -> TrainState:
     theta = language_model.init_language_model(model, vocab_size, key, length)
     return TrainState(theta, optimizer.init(theta), jnp.zeros((), jnp.int32))
 
-  train_step = make_train_step(language_model.mean_loss_fn(token_nll), optimizer)
+  train_step = make_train_step(batch_loss_fn(model, vocab_size), optimizer)
   evaluate = make_evaluate(language_model.token_nll_fn(for_inference(model), vocab_size))
   return jax.jit(init), jax.jit(train_step, donate_argnums=0), evaluate
 
