@@ -35,17 +35,17 @@ from experiments.jobs import Job, RaterJob
 Variants = Mapping[str, MetaTrainConfig]
 
 
-def _base(place: Place) -> MetaTrainConfig:
-  """The headline's rater, at the length of the ablations."""
+def base(place: Place) -> MetaTrainConfig:
+  """The config that is varied: the headline's rater, at the length of the ablations."""
   config = rater(place, place.scale.objectives[0], place.scale.seeds[0]).config
   meta = dataclasses.replace(config.meta, steps=place.scale.ablation_steps)
   return dataclasses.replace(config, meta=meta, snapshot_every=0, name="ablation")
 
 
 def _meta(place: Place, field: str, values: Sequence[Any]) -> Variants:
-  base = _base(place)
+  usual = base(place)
   return {
-    str(value): dataclasses.replace(base, meta=dataclasses.replace(base.meta, **{field: value}))
+    str(value): dataclasses.replace(usual, meta=dataclasses.replace(usual.meta, **{field: value}))
     for value in values
   }
 
@@ -71,33 +71,33 @@ def estimator(place: Place) -> Variants:
 
 def granularity(place: Place) -> Variants:
   """What gets one rating: a token, a packed row, a document in it, or a domain."""
-  base = _base(place)
+  usual = base(place)
   found = {
-    name: dataclasses.replace(base, data=dataclasses.replace(base.data, datapoint=name))
+    name: dataclasses.replace(usual, data=dataclasses.replace(usual.data, datapoint=name))
     for name in ("token", "sequence", "document")
   }
   return {**found, "mixture": dataclasses.replace(found["document"], rater_kind="mixture")}
 
 
 def rater_size(place: Place) -> Variants:
-  base = _base(place)
+  usual = base(place)
   return {
-    size: dataclasses.replace(base, rater=place.scale.model(size))
+    size: dataclasses.replace(usual, rater=place.scale.model(size))
     for size in place.scale.rater_sizes
   }
 
 
 def inner_optimizer(place: Place) -> Variants:
   """Plain and with momentum at rates that suit them, Adam and AdamW at the headline's."""
-  base = _base(place)
-  rate = base.inner_optimizer.learning_rate
+  usual = base(place)
+  rate = usual.inner_optimizer.learning_rate
   optimizers = {
     "sgd": OptimizerConfig(name="sgd", learning_rate=100 * rate, clip_norm=1.0),
     "momentum": OptimizerConfig(name="momentum", learning_rate=10 * rate, clip_norm=1.0),
     "adam": OptimizerConfig(name="adam", learning_rate=rate),
-    "adamw": base.inner_optimizer,
+    "adamw": usual.inner_optimizer,
   }
-  return {name: dataclasses.replace(base, inner_optimizer=o) for name, o in optimizers.items()}
+  return {name: dataclasses.replace(usual, inner_optimizer=o) for name, o in optimizers.items()}
 
 
 ABLATIONS: Mapping[str, tuple[Callable[[Place], Variants], str, str]] = {
@@ -206,8 +206,10 @@ def draw(results: Results) -> Figure:
     return figure
 
 
-def _experiment(name: str) -> Experiment:
-  variants, title, paper = ABLATIONS[name]
+def experiment(
+  name: str, variants: Callable[[Place], Variants], title: str, paper: str
+) -> Experiment:
+  """The experiment of an ablation. title, paper: what is varied, what the paper says of it."""
   return Experiment(
     name=f"ablation_{name}",
     title=f"Ablation: {title[0].lower()}{title[1:]}",
@@ -220,11 +222,11 @@ def _experiment(name: str) -> Experiment:
   )
 
 
-EXPERIMENTS = {name: _experiment(name) for name in ABLATIONS}
+EXPERIMENTS = {name: experiment(name, *about) for name, about in ABLATIONS.items()}
 
 if __name__ == "__main__":
   tyro.extras.subcommand_cli_from_dict(
-    {name: command_line(experiment) for name, experiment in EXPERIMENTS.items()},
+    {name: command_line(each) for name, each in EXPERIMENTS.items()},
     prog="python -m experiments.ablations",
     description=__doc__,
   )

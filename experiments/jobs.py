@@ -36,7 +36,9 @@ RATINGS = "ratings.safetensors"
 DOCUMENT_TOKENS = 4000
 """Of a document of the small Pile, in bytes; a job's cost is only guessed, for the progress bar."""
 
-Change = Literal["none", "shuffled", "inverted"]
+Change = Literal["none", "shuffled", "inverted", "drawn"]
+"""What is done to ratings: two faults, and Gumbel noise, whose top share is a draw without
+replacement with chances that go with exp(rating) (Plackett-Luce)."""
 
 
 class Job:
@@ -133,7 +135,7 @@ class PoolJob(Job):
 
 @dataclasses.dataclass(frozen=True)
 class RatingJob(PoolJob):
-  """By a rater. step: of a snapshot, 0 for the end. change: a deliberate fault, for controls."""
+  """By a rater. step: of a snapshot, 0 for the end. change: of its ratings, see `Change`."""
 
   rater: RaterJob
   data: DataConfig
@@ -165,6 +167,9 @@ class RatingJob(PoolJob):
     if self.change == "inverted":
       return dataclasses.replace(rated, ratings=-rated.ratings)
     random = np.random.default_rng(self.rater.config.seed)
+    if self.change == "drawn":
+      noise = random.gumbel(size=len(rated.ratings)).astype(np.float32)
+      return dataclasses.replace(rated, ratings=rated.ratings + noise)
     return dataclasses.replace(rated, ratings=random.permutation(rated.ratings))
 
 
@@ -229,8 +234,14 @@ class ModelJob(Job):
     row = cost.training_flops(config.model, vocab_size, config.data.length)
     return float(row * config.batch * config.steps)
 
+  def is_done(self, root: Path) -> bool:
+    there = not self.keeps_model or (self.folder(root) / CHECKPOINTS).is_dir()
+    return super().is_done(root) and there
+
   def run(self, root: Path) -> None:
     config, folder = self.config, self.folder(root)
+    if super().is_done(root):  # by one that did not keep the model
+      shutil.rmtree(folder)
     if self.pool:
       path = str(self.pool.result_path(root))
       selection = dataclasses.replace(config.selection, ratings=path)
