@@ -71,7 +71,7 @@ def make_train_step(
 
 
 def batch_loss_fn(model: ModelConfig, vocab_size: int) -> Callable[[PyTree, Trained], jax.Array]:
-  """(theta, batch) -> mean nats over the predicted tokens, or the weighted sum of segments' means."""
+  """(theta, batch) -> mean nats over predicted tokens, or the weighted sum of segments' means."""
   mean_loss = language_model.mean_loss_fn(language_model.token_nll_fn(model, vocab_size))
   losses = language_model.losses_fn(model, vocab_size, "document")
 
