@@ -107,7 +107,17 @@ def final_model_flops(
   training = final.steps * final.batch * row
   if discard_fraction is None:
     return training
-  return training + rating_flops(config, final.tokens / (1 - discard_fraction))
+  drawn = final.tokens / (1 - discard_fraction)
+  seen = drawn / LENGTH * _features_flops(config, size, vocab_size)
+  return training + rating_flops(config, drawn) + seen
+
+
+def _features_flops(config: MetaTrainConfig, size: str, vocab_size: int) -> float:
+  """FLOPs of what an online rater sees of one row of a final model, and of its reference."""
+  if not config.rater_features:
+    return 0.0
+  seen = [paper_model(size), *([config.inner] if config.rater_reference.run else [])]
+  return float(sum(cost.language_model_flops(model, vocab_size, LENGTH) for model in seen))
 
 
 def workload(

@@ -26,6 +26,7 @@ from datarater.evaluation.arm import train_lm
 from datarater.evaluation.pool import open_pool, rate_pool
 from datarater.meta import trainer, workload
 from datarater.meta.build import inner_parts
+from datarater.meta.paper import paper_model
 from datarater.models import cost, lora, rater
 from datarater.models.language_model import init_language_model, losses_fn
 from datarater.runtime.artifact import read_rater
@@ -353,6 +354,18 @@ def test_bad_bases_are_refused(base, tmp_path):
   shutil.rmtree(empty / "checkpoints")
   assert "holds no checkpoint; finish its" in refusal(lora=lora_of(empty))
   assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_charges_final_models_for_what_an_online_rater_sees():
+  online = dataclasses.replace(TINY, rater_kind="online")
+  more = dataclasses.replace(online, rater_reference=FrozenConfig("run"))
+  plain, seen, both = (
+    workload.final_model_flops(c, "50m", 257, discard_fraction=0.5) for c in (TINY, online, more)
+  )
+  rows = 2 * 5_000 * 128
+  final = cost.language_model_flops(paper_model("50m"), 257, 2048)
+  assert seen - plain == pytest.approx(rows * final)
+  assert both - seen == pytest.approx(rows * cost.language_model_flops(MODEL, 257, 2048), rel=1e-4)
 
 
 def test_the_recipe_for_accuracy_runs(tmp_path):
