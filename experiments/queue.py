@@ -50,12 +50,13 @@ def run_jobs(
   workers: int = 0,
   engine: Engine = "local",
   minutes: float = 0,
-  on_done: Callable[[], None] = lambda: None,
+  on_done: Callable[[str], None] = lambda key: None,
 ) -> None:
   """Runs what is not done yet of `jobs` and of all that they need.
 
   workers: 0 for as many as suit the device. minutes: begin no further job after so many, 0: never
-  stop; the rest is for the next call. on_done: called after each job.
+  stop; the rest is for the next call. on_done: called with the
+  digest of each job that is done.
   Where a job fails the others go on; then InputError names those that failed.
   """
   waiting = unfinished(jobs, root)
@@ -80,8 +81,8 @@ def run_jobs(
       for key in [key for key, (_, handle) in running.items() if handle.done()]:
         job, handle = running.pop(key)
         _settle(job, handle, failed)
-        bar.update(job.flops / TERA)
-        on_done()
+        bar.update(min(job.flops / TERA, total - bar.n))
+        on_done(key)
       bar.set_postfix_str(", ".join(job.name for job, _ in running.values())[:60])
       time.sleep(_POLL_SECONDS)
   causes = "; ".join(f"{name}: {error}" for name, error in failed.items())

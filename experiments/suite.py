@@ -74,17 +74,20 @@ def run_suite(place: Place, chosen: Sequence[Experiment]) -> None:
   with tqdm(total=len(waiting), desc="experiments", position=1) as bar:
     while waiting:
       now = [e for e in waiting.values() if not set(e.after) & set(waiting)]
+      jobs = {e.name: e.jobs(place) for e in now}
+      left = {name: set(unfinished(of, place.root)) for name, of in jobs.items()}
 
-      def report_finished(now: list[Experiment] = now) -> None:
-        for experiment in now:
-          if experiment.name in waiting and not unfinished(experiment.jobs(place), place.root):
-            experiment.report(place)
-            del waiting[experiment.name]
+      def report_finished(key: str = "", left: dict[str, set[str]] = left) -> None:
+        for name, of in list(left.items()):
+          of.discard(key)
+          if not of:
+            waiting.pop(name).report(place)
+            del left[name]
             bar.update()
 
       report_finished()
-      jobs = [job for experiment in now for job in experiment.jobs(place)]
-      run_jobs(jobs, place.root, place.workers, place.engine, place.minutes, report_finished)
+      every = [job for name in list(left) for job in jobs[name]]
+      run_jobs(every, place.root, place.workers, place.engine, place.minutes, report_finished)
 
 
 def main(

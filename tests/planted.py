@@ -56,12 +56,13 @@ def planted_place(folder):
 def plant(job, root):
   """Writes what the job would: a rater, its snapshots, metrics."""
   steps, every = job.config.meta.steps, job.config.snapshot_every
-  for step in range(every, steps, every):
+  for step in range(every, steps, every) if every else ():
     _write(job.rater(root, step), job.config, step)
   rows = [
     {"step": i, "update_norm": [1.0 + i, 2.0], "skipped": 0, "seconds": 1.0}
     for i in range(1, steps + 1)
   ]
+  job.folder(root).mkdir(parents=True, exist_ok=True)
   (job.folder(root) / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
   _write(job.rater(root), job.config, steps)
 
