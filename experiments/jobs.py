@@ -314,7 +314,7 @@ def _settings(value: Any) -> Any:
     # A name is for people, where ratings lie follows from the pool, what stays is no result.
     if field.name in ("name", "ratings", "keeps_model"):
       continue
-    if dataclasses.is_dataclass(mine) or mine != field.default:
+    if mine != field.default:
       found[field.name] = _settings(mine)
   return found
 

@@ -98,6 +98,22 @@ def test_submitit_runs_them_as_a_cluster_would(tmp_path, monkeypatch):
   assert first.is_done(tmp_path)
 
 
+def test_a_digest_is_blind_to_new_fields_at_their_defaults():
+  @dataclasses.dataclass(frozen=True)
+  class Part:
+    a: int = 1
+
+  def job(fields):
+    made = dataclasses.make_dataclass("Note", fields, bases=(Job,), frozen=True)
+    return digest(made(word="x"))
+
+  before = job([("word", str)])
+  assert job(
+    [("word", str), ("new", int, 3), ("part", Part, dataclasses.field(default=Part()))]
+  ) == (before)
+  assert job([("word", str), ("part", Part, dataclasses.field(default=Part()))]) == before
+
+
 def test_a_digest_ignores_defaults_and_knows_what_is_needed():
   assert digest(Note("a")) == digest(Note("a", ()))
   assert digest(Note("a")) != digest(Note("b"))
