@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from datarater.report.style import interval
 from experiments.arms import mean
 from experiments.fig1_compute_gain import TARGET_SHARE, TARGET_SHARE_NET
 from experiments.fig6_grid import FAULTS
 from experiments.scale import HELDOUT
+from experiments.statistics import told
 
 Results = Mapping[str, Any]
 
@@ -63,18 +62,28 @@ def _compute(results: Results) -> Iterable[Claim]:
       _apart(found["loss"], found["random"]),
     )
   for size, found in results["cells"][HELDOUT].items():
-    told = f"{_shares(found['flops_share'])} of the FLOPs, {_shares(found['flops_share_net'])} net"
-    yield Claim(f"{HELDOUT}, {size} (the paper: up to 46.6% saved net, at 1B)", told)
+    shares = _shares(found["flops_share"]), _shares(found["flops_share_net"])
+    text = "{} of the FLOPs, {} with rating".format(*shares)
+    yield Claim(f"{HELDOUT}, {size} (the paper: up to 46.6% saved net, at 1B)", text)
 
 
 def _order(results: Results) -> Iterable[Claim]:
-  for target, found in results["spearman"].items():
-    centre, half_width = interval(found)
+  criterion = results["criterion"]
+  for target, of in results["targets"].items():
+    agreement = of["agreement"]
     yield Claim(
       f"{target}: rank correlation of the mean rating by domain with the yardstick at least "
-      f"{results['criterion']}",
-      f"{centre:.2f} ± {half_width:.2f}" if np.isfinite(half_width) else f"{centre:.2f}",
-      centre >= results["criterion"],
+      f"{criterion}",
+      f"{told(agreement)}; without its own domain {told(of['agreement_without_target'])}",
+      (agreement["mean"] or 0.0) >= criterion,
+    )
+  if results["between_targets"]:
+    agreement = results["between_targets"]["agreement"]
+    yield Claim(
+      "The targets rank domains differently, as the yardsticks do (rank correlation of the "
+      "differences above 0)",
+      told(agreement),
+      (agreement["mean"] or 0.0) > 0,
     )
 
 
@@ -84,8 +93,8 @@ def _clean(results: Results) -> Iterable[Claim]:
 
 def _sweep(results: Results) -> Iterable[Claim]:
   for objective, sizes in results["best_by_size"].items():
-    told = ", ".join(f"{float(fraction):.0%} at {size}" for size, fraction in sizes.items())
-    yield Claim(f"{objective}: best discard fraction by size", told)
+    text = ", ".join(f"{float(fraction):.0%} at {size}" for size, fraction in sizes.items())
+    yield Claim(f"{objective}: best discard fraction by size", text)
 
 
 def _grid(results: Results) -> Iterable[Claim]:
@@ -94,10 +103,10 @@ def _grid(results: Results) -> Iterable[Claim]:
     against = {size: found["against_random"] for size, found in sizes.items()}
     harm = all(d["mean"] > 0 and d["beyond_interval"] for d in against.values())
     gain = any(d["mean"] < 0 and d["beyond_interval"] for d in against.values())
-    told = ", ".join(f"{d['mean']:+.3f} ± {d['half_width']:.3f} at {s}" for s, d in against.items())
+    text = ", ".join(f"{d['mean']:+.3f} ± {d['half_width']:.3f} at {s}" for s, d in against.items())
     yield Claim(
       f"A deliberate fault, {fault}: {expected[fault]} against random drop",
-      f"{told} bits per byte",
+      f"{text} bits per byte",
       harm if expected[fault] == "harm" else not gain,
     )
 
