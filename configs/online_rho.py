@@ -8,9 +8,10 @@ exceeds the loss of a reference model, as RHO-LOSS does.
 
 40 meta-steps in about a minute on 2 cores and 1.5 GB, after half a minute for the reference. Expect
 speeches, the target, to be rated highest (2.6) and tables lowest (-4.2), and the coefficients of
-loss and excess to leave zero (`head` in the rater's model.safetensors). `score` refuses such a rater: its ratings depend on the
-model in training, so that it can only choose of each oversampled batch. Without a reference
-(`--rater-reference.run ''`) it sees the loss alone. The paper tried such features without numbers.
+loss and excess to leave zero (`head` in the rater's model.safetensors). `score` refuses such a
+rater: its ratings depend on the model in training, so that it can only choose of each oversampled
+batch. Without a reference (`--rater-reference.run ''`) it sees the loss alone. The paper tried such
+features without numbers.
 """
 
 from datarater.config import MetaConfig, MetaTrainConfig, OptimizerConfig
