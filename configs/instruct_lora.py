@@ -8,9 +8,11 @@
 
 `--text-key messages` renders lists of {"role", "content"}; `--text-key prompt+response` two fields.
 You provide both sets; the base here is a toy of 0.1M parameters on the bundled corpus, in place of
-which goes a real one of the same shape as `inner`. 200 meta-steps take about four minutes on 2
-cores and 1.5 GB at this size. Expect the outer loss to start at the base's loss on conversations,
-and to fall; instructions that read like the conversations rise. Loss is on prompts and responses.
+which goes a real one of the same shape as `inner`. 200 meta-steps take about three minutes on 2
+cores and 1.2 GB at this size. Expect the outer loss to start at the base's loss on conversations,
+and to fall; instructions that read like the conversations rise (dialogues cut from speeches as the
+target, instructions from speeches, code and tables: 2.5, -1.7 and -3.0 after 60 meta-steps). Loss
+is on prompts and responses.
 """
 
 from datarater.config import MetaConfig, MetaTrainConfig, OptimizerConfig
