@@ -3,8 +3,8 @@
     datarater data build small-pile --out data/small_pile
     datarater meta-train configs/small_pile.py --run-dir runs/small_pile
 
-300 meta-steps in about three minutes on 2 cores and 1.5 GB. Expect encyclopedia, speeches, essays and
-forum posts above the rest, number tables and search indexes at the bottom (`metrics.jsonl`).
+300 meta-steps in about three minutes on 2 cores and 1.5 GB. Expect encyclopedia, speeches, essays
+and forum posts above the rest, number tables and search indexes at the bottom (`metrics.jsonl`).
 
 Other aims:
     --data.target-domain speeches                                   another target
