@@ -45,7 +45,7 @@ def test_presets_are_about_as_large_as_their_names_say(name):
 
 
 def test_unknown_preset_is_refused():
-  with pytest.raises(InputError, match=r"'2m' is unknown; choose one of 0\.05m"):
+  with pytest.raises(InputError, match=r"'2m' is unknown; choose one of 0\.02m"):
     preset("2m")
 
 
