@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import tyro
 from matplotlib.figure import Figure
 
@@ -158,8 +159,15 @@ def make_place(
   engine: Engine = "local",
   minutes: float = 0,
 ) -> Place:
-  """From what the command line says; InputError where the corpus is not there."""
+  """From what the command line says; InputError where the corpus, the tokenizer or a device that
+  fits the preset is not there.
+  """
   scale = SCALES[preset]
+  require(
+    preset == "cpu" or engine != "local" or jax.default_backend() != "cpu",
+    f"preset {preset!r} needs an accelerator, and JAX sees CPUs alone; give --preset cpu, or send "
+    "the jobs elsewhere with --engine slurm",
+  )
   if dataset:
     scale = dataclasses.replace(scale, data=dataclasses.replace(scale.data, dataset=dataset))
   folder = scale.data.dataset
@@ -167,6 +175,12 @@ def make_place(
     "/" not in folder or Path(folder).is_dir(),
     f"dataset {folder!r} does not exist; build it with `datarater data build small-pile --out "
     f"{folder}`, or name another with --dataset",
+  )
+  tokenizer = scale.data.tokenizer.path
+  require(
+    not tokenizer or Path(tokenizer).is_file(),
+    f"tokenizer {tokenizer!r} does not exist; train it with `datarater data tokenizer --dataset "
+    f"{folder} --out {Path(tokenizer).parent}`",
   )
   return Place(scale, run_dir / preset, output, workers, engine, minutes)
 
