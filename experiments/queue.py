@@ -10,6 +10,7 @@ import concurrent.futures.process
 import contextlib
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -178,13 +179,22 @@ def _pool(root: Path, workers: int, engine: Engine) -> Iterator[tuple[Pool, int]
 
 
 def _begin(taken: Any, cores: list[int]) -> None:
-  """Settles a worker in: its core, where the system lets us choose, and its memory."""
+  """Settles a worker in: its end with its parent's, its core, where we may choose, its memory."""
+  threading.Thread(target=_die_with_parent, daemon=True).start()
   if cores:
     with taken.get_lock():
       mine = cores[taken.value % len(cores)]
       taken.value += 1
     os.sched_setaffinity(0, {mine})
   keep_freed_memory()
+
+
+def _die_with_parent() -> None:
+  """A worker whose parent was killed would go on for hours, and hold its run folders."""
+  parent = multiprocessing.parent_process()
+  assert parent is not None
+  parent.join()
+  os._exit(1)
 
 
 def _on_cpu() -> bool:

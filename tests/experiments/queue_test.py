@@ -2,9 +2,12 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from datarater.errors import InputError, WorkerDiedError
@@ -40,6 +43,9 @@ class Note(Job):
       os._exit(9)
     path = self.result_path(root)
     path.parent.mkdir(parents=True)
+    if self.word.startswith("sleeps"):
+      (path.parent / "pid.txt").write_text(str(os.getpid()))
+      time.sleep(600)
     path.write_text(f"{time.monotonic_ns()} {os.getpid()}")
 
 
@@ -81,6 +87,44 @@ def test_a_worker_that_dies_is_told(tmp_path):
   with pytest.raises(WorkerDiedError, match="run it again"):
     run_jobs([Note("dies"), Note("good")], tmp_path, 2)
   run_jobs([Note("good")], tmp_path, 2)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from queue_test import Note
+from experiments.queue import run_jobs
+
+if __name__ == "__main__":
+  run_jobs([Note("sleeps 1"), Note("sleeps 2")], Path({folder!r}), 2)
+"""
+
+
+def test_workers_end_with_a_driver_that_is_killed(tmp_path):
+  script = tmp_path / "driver.py"
+  tests = Path(__file__).parent
+  script.write_text(
+    DRIVER.format(root=str(tests.parents[1]), tests=str(tests), folder=str(tmp_path / "jobs"))
+  )
+  driver = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+
+  def pids():
+    return [int(path.read_text()) for path in tmp_path.rglob("pid.txt") if path.read_text()]
+
+  assert eventually(lambda: len(pids()) == 2)
+  driver.kill()
+  driver.wait()
+  assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids()))
+
+
+def eventually(holds, seconds=60):
+  stop = time.monotonic() + seconds
+  while time.monotonic() < stop:
+    if holds():
+      return True
+    time.sleep(0.1)
+  return False
 
 
 def test_time_runs_out_between_jobs(tmp_path):
