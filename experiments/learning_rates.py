@@ -55,7 +55,7 @@ def measure(place: Place) -> dict[str, Any]:
     if str(rate) in (next(iter(losses[size])), list(losses[size])[-1])
   ]
   return {
-    "finding": "Chosen: " + ", ".join(f"{rate:g} at {size}" for size, rate in chosen.items()),
+    "finding": "Chosen: " + ", ".join(f"{rate:g} at {size}" for size, rate in chosen.items()) + ".",
     "difference": f"The best rate lies at the edge of the sweep at {', '.join(at_the_edge)}."
     if at_the_edge and len(next(iter(losses.values()))) > 1
     else "",

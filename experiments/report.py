@@ -68,10 +68,10 @@ def _relative(figure: Path, path: Path) -> str:
 
 def _facts(first: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
   scale = first["scale"]
-  sizes = ", ".join(model["size"] for model in scale["models"])
+  sizes = ", ".join(model["size"].upper() for model in scale["models"])
   return (
-    f"Language models of {sizes} parameters, a rater of {scale['rater']}, inner models of "
-    f"{scale['inner']}; {first['device']}. {len(results)} experiments."
+    f"Language models of {sizes} parameters, a rater of {scale['rater'].upper()}, inner models of "
+    f"{scale['inner'].upper()}; {first['device']}. {len(results)} experiments."
   )
 
 
