@@ -10,7 +10,6 @@ import math
 from typing import Literal
 
 from datarater.config import ModelConfig
-from datarater.models.lora import projection_shape
 from datarater.variant_config import LoraConfig
 
 Estimator = Literal["mixed", "reverse", "first_order", "evolution"]
@@ -49,6 +48,14 @@ def language_model_flops(config: ModelConfig, vocab_size: int, length: int) -> i
 def training_flops(config: ModelConfig, vocab_size: int, length: int) -> int:
   """FLOPs of one row in one training step: a forward and a backward pass."""
   return (1 + BACKWARD) * language_model_flops(config, vocab_size, length)
+
+
+def projection_shape(config: ModelConfig, projection: str) -> tuple[int, int]:
+  """(in, out) of a matrix of a block."""
+  width, mlp_width = config.width, config.mlp_width
+  return {"mlp_in": (width, mlp_width), "mlp_out": (mlp_width, width)}.get(
+    projection, (width, width)
+  )
 
 
 def adapter_parameters(config: ModelConfig, lora: LoraConfig) -> int:

@@ -10,16 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from datarater.config import ModelConfig
+from datarater.models.cost import projection_shape
 from datarater.types import PyTree
 from datarater.variant_config import PROJECTIONS, LoraConfig
-
-
-def projection_shape(config: ModelConfig, projection: str) -> tuple[int, int]:
-  """(in, out) of a matrix of a block."""
-  width, mlp_width = config.width, config.mlp_width
-  return {"mlp_in": (width, mlp_width), "mlp_out": (mlp_width, width)}.get(
-    projection, (width, width)
-  )
 
 
 def init_adapters(config: ModelConfig, lora: LoraConfig, key: jax.Array) -> PyTree:
