@@ -3,8 +3,9 @@
     python -m experiments.fig10_perplexity --preset cpu
 
 A language model of the smallest size, trained on text that no final model sees, gives each document
-its perplexity; the filters keep the low, the middle or the high ones. Each is swept over discard
-fractions with the smallest language model, and compared at its best by validation loss.
+its perplexity; the filters keep the low, the middle or the high ones. Each, and the rater, is tried
+at the same discard fractions with the smallest language model, and compared at its best by validation
+loss.
 """
 
 import dataclasses
@@ -32,6 +33,7 @@ from experiments.jobs import Job, ModelJob, PerplexityJob, PoolJob
 from experiments.scale import HELDOUT
 
 FILTERS = ("rater", "low", "middle", "high")
+FRACTIONS = (0.25, 0.5, 0.75)
 
 
 def proxy(place: Place) -> ModelJob:
@@ -56,7 +58,7 @@ def _sweep(place: Place, objective: str, size: str) -> dict[tuple[str, float], A
   return {
     (name, fraction): kept(place, size, fraction, _pools(place, name, objective))
     for name in FILTERS
-    for fraction in place.scale.discard_fractions
+    for fraction in FRACTIONS
   }
 
 

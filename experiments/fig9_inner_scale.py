@@ -28,8 +28,12 @@ def _rater(place: Place, inner: str) -> RaterJob:
 
 
 def _snapshots(job: RaterJob) -> list[int]:
-  config = job.config
-  return list(range(config.snapshot_every, config.meta.steps + 1, config.snapshot_every))
+  """The first, then twice as many meta-steps each, the last the end."""
+  found, step = [], job.config.snapshot_every
+  while step < job.config.meta.steps:
+    found.append(step)
+    step *= 2
+  return [*found, job.config.meta.steps]
 
 
 def _arms(place: Place) -> dict[tuple[str, int], Arm]:

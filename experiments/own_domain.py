@@ -3,8 +3,8 @@
     python -m experiments.own_domain --preset cpu
 
 For each target the domain that it comes from is taken out of meta-training's pool and out of the
-final models' pool, so that what is kept must help without being of the same kind. Discard fractions
-are swept with the smallest language model and chosen by validation loss.
+final models' pool, so that what is kept must help without being of the same kind. A few discard
+fractions are tried with the smallest language model, and chosen among by validation loss.
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,8 @@ from experiments.experiment import Experiment, Place, Results, main
 from experiments.fig4_discard_sweep import best, draw_sweep
 from experiments.jobs import Job
 
+FRACTIONS = (0.25, 0.5, 0.75)
+
 
 def _data(place: Place, target: str) -> DataConfig:
   return pool_data(place.scale.data, without=(target,))
@@ -45,7 +47,7 @@ def _sweep(place: Place, target: str) -> dict[float, tuple[Arm, Arm]]:
       kept(place, size, fraction, [pool]),
       random_drop(place, size, fraction, _data(place, target)),
     )
-    for fraction in place.scale.discard_fractions
+    for fraction in FRACTIONS
   }
 
 

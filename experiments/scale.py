@@ -1,6 +1,6 @@
 """What the experiments run at: presets of corpus, sizes, lengths and seeds.
 
-    cpu     minutes on two cores: models of 0.1M to 0.5M parameters that read bytes
+    cpu     minutes on two cores: models of 0.1M to 0.6M parameters that read bytes
     gpu     one GPU, each job within ten minutes: models of 5M to 50M that read subwords
     paper   the settings of Calian et al. 2025, for a pod; we have not run it
 
@@ -145,7 +145,7 @@ CPU = Scale(
   models=(
     LanguageModel("0.1m", 200, 32, _RATES),
     LanguageModel("0.2m", 300, 32, _RATES),
-    LanguageModel("0.5m", 400, 32, _RATES),
+    LanguageModel("0.6m", 320, 32, _RATES),
   ),
   evaluation_rows=16,
   target_rows=256,
@@ -164,7 +164,7 @@ CPU = Scale(
     weight_decay=0.0,
     clip_norm=1.0,
   ),
-  ablation_steps=150,
+  ablation_steps=100,
   inner_sizes=("0.05m", "0.1m", "0.2m"),
   rater_sizes=("0.02m", "0.05m", "0.2m"),
 )

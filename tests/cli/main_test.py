@@ -61,7 +61,7 @@ def refused(capsys, *arguments) -> str:
   assert cli.main([str(a) for a in arguments]) == cli.BAD_INPUT
   err = capsys.readouterr().err.strip()
   assert "Traceback" not in err
-  assert err.startswith("datarater: ")
+  assert err.startswith("datarater: "), err
   assert len(err.splitlines()) == 1, err
   return err
 
