@@ -28,7 +28,7 @@ from experiments.experiment import Experiment, Place, Results, main
 from experiments.fig4_discard_sweep import draw_sweep
 from experiments.jobs import Job, RatingJob
 
-FRACTIONS = (0.1, 0.25, 0.5)
+FRACTIONS = (0.25, 0.5)
 """A larger one would leave less than a model of the smallest size reads."""
 
 

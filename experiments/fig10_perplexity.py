@@ -4,8 +4,8 @@
 
 A language model of the smallest size, trained on text that no final model sees, gives each document
 its perplexity; the filters keep the low, the middle or the high ones. Each, and the rater, is tried
-at the same discard fractions with the smallest language model, and compared at its best by validation
-loss.
+at the same discard fractions with the smallest language model, and compared at its best by
+validation loss.
 """
 
 import dataclasses

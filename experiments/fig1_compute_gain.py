@@ -14,6 +14,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from datarater.data.tokenizers import load_tokenizer
+from datarater.models import cost
 from datarater.report.style import PALETTE, STYLE, panel
 from experiments.arms import cell, discard_fraction, mean, random_drop, unfiltered
 from experiments.experiment import Experiment, Place, Results, main
@@ -50,11 +52,24 @@ def measure(place: Place) -> dict[str, Any]:
     "finding": f"At {largest}, with rating and oversampling counted, the loss of unfiltered "
     f"training is reached with this share of its FLOPs: {'; '.join(told)}.",
     "difference": "The paper's objective is the pool's own distribution; a target leaves more to "
-    "gain. Small models pay more for the rating, whose rater is a tenth of their size.",
+    f"gain. Small models pay more for the rating: the rater has {_rater_shares(place)} parameters.",
     "seeds": place.scale.seeds,
     "discard_fraction": {o: discard_fraction(place, o) for o in place.scale.objectives},
     "cells": cells,
   }
+
+
+def _rater_shares(place: Place) -> str:
+  """The rater's parameters over those of each size, vocabulary included."""
+  scale = place.scale
+  vocab_size = load_tokenizer(scale.data.tokenizer).vocab_size
+  mine = cost.rater_parameters(scale.model(scale.rater), vocab_size)
+  shares = (
+    f"{mine / cost.language_model_parameters(scale.model(size), vocab_size):.0%} of the {size} "
+    "model's"
+    for size in scale.sizes
+  )
+  return ", ".join(shares)
 
 
 def _percent(shares: Sequence[float | None]) -> str:

@@ -31,7 +31,7 @@ from experiments.experiment import Experiment, Place, Results, main
 from experiments.fig4_discard_sweep import best, draw_sweep
 from experiments.jobs import Job
 
-FRACTIONS = (0.25, 0.5, 0.75)
+FRACTIONS = (0.5, 0.75)
 
 
 def _data(place: Place, target: str) -> DataConfig:

@@ -1,6 +1,6 @@
 """What the experiments run at: presets of corpus, sizes, lengths and seeds.
 
-    cpu     minutes on two cores: models of 0.1M to 0.6M parameters that read bytes
+    cpu     minutes on two cores: models of 0.04M to 0.6M parameters that read bytes
     gpu     one GPU, each job within ten minutes: models of 5M to 50M that read subwords
     paper   the settings of Calian et al. 2025, for a pod; we have not run it
 
@@ -143,7 +143,7 @@ CPU = Scale(
   ),
   targets=("encyclopedia", "speeches"),
   models=(
-    LanguageModel("0.1m", 200, 32, _RATES),
+    LanguageModel("0.05m", 240, 32, (4e-3, 8e-3, 1.6e-2, 3.2e-2)),
     LanguageModel("0.2m", 300, 32, _RATES),
     LanguageModel("0.6m", 320, 32, _RATES),
   ),
@@ -167,6 +167,7 @@ CPU = Scale(
   ablation_steps=100,
   inner_sizes=("0.05m", "0.1m", "0.2m"),
   rater_sizes=("0.02m", "0.05m", "0.2m"),
+  discard_fractions=(0.25, 0.5, 0.75, 0.9),
 )
 GPU = Scale(
   name="gpu",
