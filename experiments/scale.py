@@ -105,6 +105,7 @@ class Scale:
       meta=dataclasses.replace(self.meta, objective=kind),
       checkpoint_every=max(1, self.meta.steps // 8),
       snapshot_every=max(1, self.meta.steps // self.snapshots),
+      cdf_documents=512,  # rated at each snapshot
     )
 
   def train_config(
@@ -125,7 +126,7 @@ class Scale:
       ),
       steps=steps,
       batch=self.language_model(size).batch,
-      evaluations=10,
+      evaluations=8,
       evaluation_rows=self.evaluation_rows,
       evaluation_targets=self.targets,
       evaluation_target_rows=self.target_rows,
@@ -147,7 +148,7 @@ CPU = Scale(
     LanguageModel("0.2m", 300, 32, _RATES),
     LanguageModel("0.6m", 320, 32, _RATES),
   ),
-  evaluation_rows=16,
+  evaluation_rows=32,
   target_rows=256,
   rater="0.05m",
   inner="0.1m",
