@@ -78,12 +78,13 @@ def _order(results: Results) -> Iterable[Claim]:
       (agreement["mean"] or 0.0) >= criterion,
     )
   if results["between_targets"]:
-    agreement = results["between_targets"]["agreement"]
+    between = results["between_targets"]
+    agreement = between["agreement"]
     yield Claim(
       "The targets rank domains differently, as the yardsticks do (rank correlation of the "
-      "differences above 0)",
-      told(agreement),
-      (agreement["mean"] or 0.0) > 0,
+      "differences above 0, beyond the interval)",
+      f"{told(agreement)}; less their own domains {told(between['agreement_of_others'])}",
+      (agreement["mean"] or 0.0) > (agreement["half_width"] or 0.0),
     )
 
 

@@ -97,9 +97,13 @@ def _differences(found: Mapping[str, Any], targets: Sequence[str]) -> dict[str, 
   ]
   yardstick = bits[0] - bits[1]
   learned = [a - b for a, b in zip(*ratings, strict=True)]
+  others = np.array([domain not in targets for domain in domains])
   return {
     "targets": list(targets[:2]),
     "agreement": over_seeds([spearman(each, yardstick) for each in learned]),
+    "agreement_of_others": over_seeds(
+      [spearman(each[others], yardstick[others]) for each in learned]
+    ),
     "yardstick": dict(zip(domains, yardstick.tolist(), strict=True)),
     "ratings": dict(zip(domains, np.mean(learned, axis=0).tolist(), strict=True)),
   }
@@ -118,8 +122,9 @@ def _told(found: Mapping[str, Any], differences: Mapping[str, Any] | None) -> st
   if differences is None:
     return text
   return (
-    f"{text} Where the yardsticks of {' and '.join(differences['targets'])} differ, so do the "
-    f"ratings: {told(differences['agreement'])}."
+    f"{text} Differences between {' and '.join(differences['targets'])}, of ratings against "
+    f"yardsticks: {told(differences['agreement'])} "
+    f"({told(differences['agreement_of_others'])} less their own domains)."
   )
 
 

@@ -9,6 +9,7 @@ does what is left of its jobs, then writes `results.json` and `figure.png` below
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,15 +21,17 @@ import tyro
 from matplotlib.figure import Figure
 
 from datarater.config_io import to_json
+from datarater.data.builders.text import SUMMARY
 from datarater.errors import DivergedError, InputError, WorkerDiedError, require
 from datarater.evaluation.results import environment
 from datarater.report.style import save_png
 from datarater.runtime.atomic import read_json, write_json
 from experiments.jobs import Job
-from experiments.queue import Engine, run_jobs, seconds_of
+from experiments.queue import USUAL_CLUSTER, Engine, SlurmConfig, run_jobs, seconds_of
 from experiments.scale import SCALES, Preset, Scale
 
 RESULTS, FIGURE = "results.json", "figure.png"
+OUTPUT = Path("experiments/results")
 Results = Mapping[str, Any]
 
 
@@ -36,7 +39,8 @@ Results = Mapping[str, Any]
 class Place:
   """Where an experiment works. root: of jobs. output: of results. scale: its preset.
 
-  workers, engine, minutes: see `queue.run_jobs`.
+  workers, engine, minutes, slurm: see `queue.run_jobs`. assumed: results by name that stand in for
+  those of experiments that have not run, where only the amount of work is asked for.
   """
 
   scale: Scale
@@ -45,16 +49,28 @@ class Place:
   workers: int = 0
   engine: Engine = "local"
   minutes: float = 0
+  slurm: SlurmConfig = USUAL_CLUSTER
+  assumed: Results | None = None
 
   def results(self, name: str) -> Results:
-    """What an experiment that comes before has found."""
-    path = self.folder(name) / RESULTS
+    """What an experiment that comes before has found at this scale."""
+    if self.assumed and name in self.assumed:
+      return self.assumed[name]
     require(
-      path.is_file(),
-      f"{str(path)!r} does not exist; run `python -m experiments.{name} --preset "
-      f"{self.scale.name}` first",
+      self.has_results(name),
+      f"{str(self.folder(name) / RESULTS)!r} does not exist, or is of other settings; run "
+      f"`python -m experiments.{name} --preset {self.scale.name}` first",
     )
-    return read_json(path, "results")
+    return read_json(self.folder(name) / RESULTS, "results")
+
+  def has_results(self, name: str) -> bool:
+    """Whether an experiment has run at this scale."""
+    path = self.folder(name) / RESULTS
+    return path.is_file() and read_json(path, "results")["scale"] == to_json(self.scale)
+
+  def run_jobs(self, jobs: Sequence[Job], **options: Any) -> None:
+    """Does what is left of `jobs`; options: of `queue.run_jobs`."""
+    run_jobs(jobs, self.root, self.workers, self.engine, self.minutes, slurm=self.slurm, **options)
 
   def folder(self, name: str) -> Path:
     """Of an experiment's results."""
@@ -70,7 +86,7 @@ class Experiment:
   and `difference` where that differs from the paper. draw: the figure, of the results.
   after: experiments whose results its jobs are chosen by. module: how it is called, after
   `python -m experiments.`; empty: its name. dataset: what is opened where none is given; empty: the
-  preset's.
+  preset's. check: raises InputError for what it needs beside the corpus and lacks.
   """
 
   name: str
@@ -82,13 +98,15 @@ class Experiment:
   after: tuple[str, ...] = ()
   module: str = ""
   dataset: str = ""
+  check: Callable[[Place], None] = lambda place: None
 
   def run(self, place: Place) -> Results:
     """Does what is left to do, here and in what comes before, then writes results and figure."""
+    self.check(place)
     for name in self.after:
-      if not (place.folder(name) / RESULTS).is_file():
+      if not place.has_results(name):
         importlib.import_module(f"experiments.{name}").EXPERIMENT.run(place)
-    run_jobs(self.jobs(place), place.root, place.workers, place.engine, place.minutes)
+    place.run_jobs(self.jobs(place))
     return self.report(place)
 
   def report(self, place: Place) -> Results:
@@ -103,6 +121,7 @@ class Experiment:
       "jobs": len(seconds),
       "job_seconds": sum(seconds.values()),
       **environment(),
+      "corpus": corpus_facts(place.scale.data.dataset),
       "scale": to_json(place.scale),
     }
     write_json(place.folder(self.name) / RESULTS, results)
@@ -121,14 +140,17 @@ def command_line(experiment: Experiment) -> Callable[..., None]:
   def run(
     preset: Preset = "cpu",
     run_dir: Path = Path("runs/experiments"),
-    output: Path = Path("experiments/results"),
+    output: Path = OUTPUT,
     dataset: str = experiment.dataset,
     workers: int = 0,
     engine: Engine = "local",
     minutes: float = 0,
+    slurm: SlurmConfig = USUAL_CLUSTER,
   ) -> None:
     with plain_errors():
-      place = make_place(preset, run_dir, output, dataset, workers, engine, minutes)
+      usual = dataset == experiment.dataset
+      require_own_output(output, "" if usual else dataset)
+      place = make_place(preset, run_dir, output, dataset, workers, engine, minutes, slurm)
       results = experiment.run(place)
       print(results["finding"])
       print(place.folder(experiment.name) / RESULTS)
@@ -147,6 +169,7 @@ Args:
   workers: Jobs at a time; 0 for as many as suit the device.
   engine: slurm sends each job to a cluster, through submitit.
   minutes: Begin no further job after so many; 0: none is too late.
+  slurm: What each job asks of a cluster.
 """
 
 
@@ -158,6 +181,7 @@ def make_place(
   workers: int = 0,
   engine: Engine = "local",
   minutes: float = 0,
+  slurm: SlurmConfig = USUAL_CLUSTER,
 ) -> Place:
   """From what the command line says; InputError where the corpus, the tokenizer or a device that
   fits the preset is not there.
@@ -182,7 +206,38 @@ def make_place(
     f"tokenizer {tokenizer!r} does not exist; train it with `datarater data tokenizer --dataset "
     f"{folder} --out {Path(tokenizer).parent}`",
   )
-  return Place(scale, run_dir / preset, output, workers, engine, minutes)
+  root = run_dir / preset
+  _require_same_corpus(root, folder)
+  return Place(scale, root, output, workers, engine, minutes, slurm)
+
+
+def require_own_output(output: Path, dataset: str) -> None:
+  """Raises InputError where results on a corpus of the user's would overwrite the preset's."""
+  require(
+    not dataset or output != OUTPUT,
+    f"--dataset is {dataset!r} and --output {str(output)!r}, which holds results on the preset's "
+    "corpus; give another --output",
+  )
+
+
+def corpus_facts(dataset: str) -> dict[str, Any]:
+  """Which corpus it was: its name, and the sha256 of its summary, which names its sources."""
+  path = Path(dataset) / SUMMARY
+  digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+  return {"dataset": dataset, "summary_sha256": digest}
+
+
+def _require_same_corpus(root: Path, dataset: str) -> None:
+  """Notes the corpus that jobs below `root` are done on; InputError where it has changed."""
+  path = root / f"corpus_{hashlib.sha256(dataset.encode()).hexdigest()[:8]}.json"
+  mine = corpus_facts(dataset)
+  if not path.is_file():
+    write_json(path, mine)
+  require(
+    read_json(path, "corpus") == mine,
+    f"{dataset!r} was built anew, and {str(root)!r} holds raters and language models of what was "
+    "there before; give another --run-dir",
+  )
 
 
 @contextlib.contextmanager

@@ -16,12 +16,14 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from datarater.evaluation.compare import paired_difference
 from datarater.report.style import PALETTE, STYLE, arm_colours, fit_height, interval, panels
 from experiments.arms import (
   Arm,
   cell,
   kept,
   learning_rate,
+  random_drop,
   rated_pool,
   rater,
   unfiltered,
@@ -31,6 +33,7 @@ from experiments.experiment import Experiment, Place, Results, main
 from experiments.fig4_discard_sweep import best
 from experiments.jobs import Job, ModelJob, PerplexityJob, PoolJob
 from experiments.scale import HELDOUT
+from experiments.statistics import compared
 
 FILTERS = ("rater", "low", "middle", "high")
 FRACTIONS = (0.25, 0.5, 0.75)
@@ -62,10 +65,14 @@ def _sweep(place: Place, objective: str, size: str) -> dict[tuple[str, float], A
   }
 
 
+def _controls(place: Place) -> dict[float, Arm]:
+  return {f: random_drop(place, place.scale.sizes[0], f) for f in FRACTIONS}
+
+
 def jobs(place: Place) -> Sequence[Job]:
   """The sweep of every filter for both objectives."""
   size = place.scale.sizes[0]
-  arms: list[Arm] = [unfiltered(place, size)]
+  arms: list[Arm] = [unfiltered(place, size), *_controls(place).values()]
   for objective in _objectives(place):
     arms += _sweep(place, objective, size).values()
   return [job for arm in arms for job in arm]
@@ -78,7 +85,8 @@ def measure(place: Place) -> dict[str, Any]:
   chosen: dict[str, Any] = {}
   for objective in _objectives(place):
     for (name, fraction), arm in _sweep(place, objective, size).items():
-      found = cell(place, arm, unfiltered(place, size), None, objective)
+      control = _controls(place)[fraction]
+      found = cell(place, arm, unfiltered(place, size), control, objective)
       found["validation"] = [run["validation"] for run in views(place, arm, objective)]
       cells.setdefault(objective, {}).setdefault(name, {})[str(fraction)] = found
     fractions = {name: best(sweep, "validation") for name, sweep in cells[objective].items()}
@@ -89,13 +97,17 @@ def measure(place: Place) -> dict[str, Any]:
   told = []
   for objective, of in chosen.items():
     order = sorted(of, key=lambda name: np.mean(of[name]["loss"]))
-    told.append(f"{objective}: " + ", ".join(f"{n} {np.mean(of[n]['loss']):.3f}" for n in order))
+    losses = ", ".join(f"{n} {np.mean(of[n]['loss']):.3f}" for n in order)
+    rival = next(n for n in order if n != "rater")
+    gap = paired_difference(of["rater"]["loss"], of[rival]["loss"])
+    told.append(f"{objective}: {losses}; the rater is {compared(gap)} {rival} perplexity")
   won = sum(min(of, key=lambda n: np.mean(of[n]["loss"])) == "rater" for of in chosen.values())
   return {
-    "finding": f"The rater is best for {won} of {len(chosen)} objectives (best fraction of each "
-    f"filter, bits per byte: {'; '.join(told)}).",
+    "finding": f"The rater is best for {won} of {len(chosen)} objectives. Best fraction of each "
+    f"filter, bits per byte: {'. '.join(told)}.",
     "difference": "",
     "seeds": place.scale.seeds,
+    "proxy_seeds": place.scale.seeds[:1],
     "best": chosen,
     "cells": cells,
   }

@@ -31,6 +31,7 @@ from experiments.heuristics import (
 )
 from experiments.jobs import Job, RaterJob
 from experiments.ratings import packed_rows, rate_rows, shown_objectives
+from experiments.scale import HELDOUT
 from experiments.statistics import over_seeds, pearson, told
 
 ROWS = {"cpu": 4096, "gpu": 8192, "paper": 25_600}
@@ -62,12 +63,11 @@ def measure(place: Place) -> dict[str, Any]:
     folders = [job.rater(place.root) for job in _raters(place, objective)]
     ratings = [rate_rows(load_rater(folder), batches) for folder in folders]
     found[objective] = explained(table, ratings)
-  headline = found[place.scale.objectives[0]]
   constant = [name for name, kept in zip(HEURISTICS, varying(table), strict=True) if not kept]
   documents = float(table[:, HEURISTICS.index("packed_documents")].mean())
   return {
     "finding": " ".join(_told(objective, of) for objective, of in found.items()),
-    "difference": _difference(headline, data.length, documents, constant),
+    "difference": _difference(found[HELDOUT], data.length, documents, constant),
     "seeds": place.scale.seeds,
     "rows": len(table),
     "documents_a_row": documents,
@@ -129,7 +129,7 @@ def _difference(
   ]
   parts = [f"Here a row of {length} tokens holds {documents:.2f} documents in the mean."]
   if other:
-    parts.append(f"Other correlations: {', '.join(other)}.")
+    parts.append(f"Other correlations, for {HELDOUT} as in the paper: {', '.join(other)}.")
   if constant:
     parts.append(f"Never varying: {', '.join(constant)}.")
   return " ".join(parts)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from datarater.evaluation.compare import paired_difference
 from datarater.report.style import PALETTE, STYLE, arm_colour, fit_height, interval, panels
 from experiments.arms import (
   Arm,
@@ -67,28 +68,52 @@ def measure(place: Place) -> dict[str, Any]:
     found = cell(place, arm, unfiltered(place, size), control, objective)
     found["validation"] = [run["validation"] for run in views(place, arm, objective)]
     cells.setdefault(objective, {}).setdefault(size, {})[str(fraction)] = found
-  by_loss = {
-    objective: {size: best(sweep, "loss") for size, sweep in sizes.items()}
+  best_by_size = {
+    objective: {size: best(sweep, "validation") for size, sweep in sizes.items()}
     for objective, sizes in cells.items()
   }
-  chosen = {
-    objective: float(best(sizes[place.scale.sizes[0]], "validation"))
-    for objective, sizes in cells.items()
-  }
-  headline = place.scale.objectives[0]
-  shared = len(set(by_loss[headline].values())) == 1
-  by_size = ", ".join(f"{float(f):.0%} at {size}" for size, f in by_loss[headline].items())
+  smallest, headline = place.scale.sizes[0], place.scale.objectives[0]
+  chosen = {objective: float(of[smallest]) for objective, of in best_by_size.items()}
+  worse = _where_worse(cells[headline], best_by_size[headline], str(chosen[headline]))
   return {
-    "finding": f"For {headline} the best fraction to discard is {by_size}. Chosen at the smallest "
-    "size, by validation loss: "
-    + ", ".join(f"{fraction:.0%} for {objective}" for objective, fraction in chosen.items())
+    "finding": f"Best by validation loss for {headline}: {_told(cells, best_by_size, headline)}. "
+    "Chosen at the smallest size: "
+    + ", ".join(
+      f"{_told(cells, {o: {smallest: of[smallest]}}, o)} for {o}" for o, of in best_by_size.items()
+    )
     + ".",
-    "difference": "" if shared else "Here the sizes do not share one best fraction.",
+    "difference": f"The fraction that is best at {smallest} is worse than the best one, beyond the "
+    f"interval, at {', '.join(worse)}."
+    if worse
+    else "",
     "seeds": place.scale.seeds,
     "chosen": chosen,
-    "best_by_size": by_loss,
+    "best_by_size": best_by_size,
     "cells": cells,
   }
+
+
+def _told(cells: Mapping[str, Any], best: Mapping[str, Mapping[str, str]], objective: str) -> str:
+  """Each size's best fraction; whether it helps at all is read on the test split."""
+  parts = []
+  for size, fraction in best[objective].items():
+    against = cells[objective][size][fraction]["against_unfiltered"]
+    helps = against["beyond_interval"] and against["mean"] < 0
+    note = "" if helps else " (no better than unfiltered beyond the interval)"
+    parts.append(f"{float(fraction):.0%} at {size}{note}")
+  return ", ".join(parts)
+
+
+def _where_worse(
+  sizes: Mapping[str, Any], best_by_size: Mapping[str, str], fraction: str
+) -> list[str]:
+  """Sizes at which another fraction than `fraction` is better, seed by seed."""
+  found = []
+  for size, sweep in sizes.items():
+    gap = paired_difference(sweep[fraction]["loss"], sweep[best_by_size[size]]["loss"])
+    if gap["mean"] > 0 and gap["beyond_interval"]:
+      found.append(size)
+  return found
 
 
 def best(sweep: Mapping[str, Mapping[str, Any]], by: str) -> str:

@@ -23,6 +23,7 @@ from datarater.report.style import STYLE, panels
 from experiments.experiment import Experiment, Place, Results, main
 from experiments.jobs import Job
 from experiments.ratings import pools, shown_objectives
+from experiments.scale import HELDOUT
 from experiments.statistics import over_seeds, standardised
 from experiments.text_kinds import KINDS, kinds_of
 
@@ -61,7 +62,7 @@ def measure(place: Place) -> dict[str, Any]:
     }
   return {
     "finding": " ".join(_told(o, of, base_kinds) for o, of in found.items()),
-    "difference": _difference(found[place.scale.objectives[0]], base_kinds),
+    "difference": _difference(found[HELDOUT], base_kinds),
     "seeds": place.scale.seeds,
     "worst_share": WORST,
     "kinds": {name: f"{what} at least {least}" for name, (what, _, least) in KINDS.items()},
@@ -120,7 +121,11 @@ def _told(objective: str, of: Mapping[str, Any], base: Mapping[str, float]) -> s
 
 def _difference(of: Mapping[str, Any], base: Mapping[str, float]) -> str:
   usual = [k for k in base if k != "markup" and of["kinds"][k]["mean"] <= base[k]]
-  return f"Here not more common among the worst: {', '.join(usual)}." if usual else ""
+  return (
+    f"Here, for {HELDOUT} as in the paper, not more common among the worst: {', '.join(usual)}."
+    if usual
+    else ""
+  )
 
 
 def draw(results: Results) -> Figure:

@@ -15,7 +15,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from datarater.report.style import PALETTE, STYLE, arm_colour, fit_height, interval, panel
-from experiments.arms import Arm, cell, discard_fraction, kept, rated_pool, rater, unfiltered
+from experiments.arms import (
+  Arm,
+  cell,
+  discard_fraction,
+  kept,
+  random_drop,
+  rated_pool,
+  rater,
+  unfiltered,
+)
 from experiments.experiment import Experiment, Place, Results, main
 from experiments.jobs import Job, RaterJob
 
@@ -50,9 +59,14 @@ def _arms(place: Place) -> dict[tuple[str, int], Arm]:
   return found
 
 
+def _control(place: Place) -> Arm:
+  fraction = discard_fraction(place, place.scale.objectives[0])
+  return random_drop(place, place.scale.sizes[0], fraction)
+
+
 def jobs(place: Place) -> Sequence[Job]:
-  """All snapshots of all raters, and unfiltered text."""
-  every = [unfiltered(place, place.scale.sizes[0]), *_arms(place).values()]
+  """All snapshots of all raters, unfiltered text and a random share."""
+  every = [unfiltered(place, place.scale.sizes[0]), _control(place), *_arms(place).values()]
   return [job for arm in every for job in arm]
 
 
@@ -62,7 +76,7 @@ def measure(place: Place) -> dict[str, Any]:
   baseline = unfiltered(place, size)
   cells: dict[str, Any] = {}
   for (inner, step), arm in _arms(place).items():
-    found = cell(place, arm, baseline, None, objective)
+    found = cell(place, arm, baseline, _control(place), objective)
     job = _rater(place, inner)
     found["meta_training_flops"] = job.flops * step / job.config.meta.steps
     cells.setdefault(inner, {})[str(step)] = found
@@ -72,7 +86,8 @@ def measure(place: Place) -> dict[str, Any]:
   return {
     "finding": f"At the end the best inner model has {best} parameters: "
     + ", ".join(f"{loss:.3f} with {inner}" for inner, loss in final.items())
-    + f" (unfiltered {np.mean(_last(cells[best])['baseline']):.3f}; bits per byte on {objective}).",
+    + f" (unfiltered {np.mean(_last(cells[best])['baseline']):.3f}, random "
+    f"{np.mean(_last(cells[best])['random']):.3f}; bits per byte on {objective}).",
     "difference": ""
     if best == largest
     else "Here the largest inner model is not the best at equal meta-steps.",

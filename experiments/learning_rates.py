@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from datarater.errors import require
 from datarater.report.style import STYLE, arm_colour, fit_height, panel
 from experiments.arms import view
 from experiments.experiment import Experiment, Place, Results, main
@@ -45,6 +46,8 @@ def measure(place: Place) -> dict[str, Any]:
       else view(place, job, HELDOUT)["validation"]
       for rate, job in sweep.items()
     }
+  lost = [size for size, of in losses.items() if all(loss is None for loss in of.values())]
+  require(not lost, f"every learning rate diverged at {', '.join(lost)}; try smaller ones")
   chosen = {
     size: float(min((loss, rate) for rate, loss in of.items() if loss is not None)[1])
     for size, of in losses.items()

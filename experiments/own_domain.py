@@ -30,6 +30,7 @@ from experiments.arms import (
 from experiments.experiment import Experiment, Place, Results, main
 from experiments.fig4_discard_sweep import best, draw_sweep
 from experiments.jobs import Job
+from experiments.statistics import compared
 
 FRACTIONS = (0.5, 0.75)
 
@@ -73,11 +74,10 @@ def measure(place: Place) -> dict[str, Any]:
   told = []
   for target, fraction in chosen.items():
     found = cells[target][fraction]
-    gap = found["against_random"]
-    word = "beyond" if gap["beyond_interval"] else "within"
     told.append(
-      f"{target}: {np.mean(found['loss']):.3f}, random {np.mean(found['random']):.3f} ({word} the "
-      f"interval), unfiltered {np.mean(found['baseline']):.3f}, discarding {float(fraction):.0%}"
+      f"{target}: {np.mean(found['loss']):.3f}, {compared(found['against_random'])} random "
+      f"({np.mean(found['random']):.3f}), {compared(found['against_unfiltered'])} unfiltered "
+      f"({np.mean(found['baseline']):.3f}), discarding {float(fraction):.0%}"
     )
   return {
     "finding": "Without the target's own domain in the pool, bits per byte: "

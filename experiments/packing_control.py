@@ -82,11 +82,11 @@ def measure(place: Place) -> dict[str, Any]:
   told = []
   for objective, of in changes.items():
     mean, half_width = interval(of[str(PIECES[-1])])
-    told.append(f"{mean:+.2f} ± {half_width:.2f} spreads for {objective}")
+    clear = "" if abs(mean) > half_width else ", not told from none"
+    told.append(f"{mean:+.2f} ± {half_width:.2f} for {objective}{clear}")
   return {
-    "finding": f"The same text cut into {PIECES[-1]} documents a row changes its rating by "
-    + " and ".join(told)
-    + ".",
+    "finding": f"Change of the rating of the same text cut into {PIECES[-1]} documents a row, in "
+    f"standard deviations of ratings: {'; '.join(told)}.",
     "difference": "The paper correlates ratings with packing over text that differs; here the text "
     "is the same.",
     "seeds": place.scale.seeds,

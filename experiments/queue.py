@@ -8,6 +8,7 @@ a cluster through submitit.
 import concurrent.futures
 import concurrent.futures.process
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import threading
@@ -21,10 +22,32 @@ from tqdm import tqdm
 
 from datarater.errors import InputError, WorkerDiedError, require
 from datarater.runtime.atomic import read_json, write_json
-from datarater.runtime.memory import keep_freed_memory
+from datarater.runtime.memory import children_keep_freed_memory
 from experiments.jobs import Job, digest
 
 Engine = Literal["local", "slurm"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SlurmConfig:
+  """What a job asks of a cluster.
+
+  Args:
+    minutes: Time limit of a job.
+    gpus: A job.
+    cpus: A job.
+    memory_gb: A job.
+    partition: Empty: the cluster's default.
+  """
+
+  minutes: int = 240
+  gpus: int = 1
+  cpus: int = 8
+  memory_gb: int = 64
+  partition: str = ""
+
+
+USUAL_CLUSTER = SlurmConfig()
 TERA = 1e12
 SECONDS = "seconds.json"
 _POLL_SECONDS = 0.2
@@ -52,25 +75,23 @@ def run_jobs(
   engine: Engine = "local",
   minutes: float = 0,
   on_done: Callable[[str], None] = lambda key: None,
+  slurm: SlurmConfig = USUAL_CLUSTER,
+  overall: tqdm | None = None,
 ) -> None:
   """Runs what is not done yet of `jobs` and of all that they need.
 
   workers: 0 for as many as suit the device. minutes: begin no further job after so many, 0: never
-  stop; the rest is for the next call. on_done: called with the
-  digest of each job that is done.
+  stop; the rest is for the next call. on_done: called with the digest of each job that is done.
+  slurm: of that engine. overall: a `progress_bar` of more than these jobs; None: one of their own.
   Where a job fails the others go on; then InputError names those that failed.
   """
   waiting = unfinished(jobs, root)
   if not waiting:
     return
   failed: dict[str, BaseException] = {}
-  total = sum(job.flops for job in waiting.values()) / TERA
   stop = time.monotonic() + 60 * minutes if minutes else float("inf")
-  form = "{l_bar}{bar}| {n:.3g}/{total:.3g} TFLOP [{elapsed}<{remaining}{postfix}]"
-  with (
-    tqdm(total=total, desc=f"{len(waiting)} jobs", bar_format=form) as bar,
-    _pool(root, workers, engine) as (pool, capacity),
-  ):
+  own = contextlib.nullcontext(overall) if overall is not None else progress_bar(waiting.values())
+  with own as bar, _pool(root, workers, engine, slurm) as (pool, capacity):
     running: dict[str, tuple[Job, Handle]] = {}
     while True:
       for key in _ready(waiting, root)[: capacity - len(running)]:
@@ -81,14 +102,22 @@ def run_jobs(
         break
       for key in [key for key, (_, handle) in running.items() if handle.done()]:
         job, handle = running.pop(key)
-        _settle(job, handle, failed)
-        bar.update(min(job.flops / TERA, total - bar.n))
-        on_done(key)
+        bar.update(min(job.flops / TERA, bar.total - bar.n))
+        if _succeeded(job, handle, failed):
+          on_done(key)
       bar.set_postfix_str(", ".join(job.name for job, _ in running.values())[:60])
       time.sleep(_POLL_SECONDS)
   causes = "; ".join(f"{name}: {error}" for name, error in failed.items())
   require(not failed, f"{len(failed)} jobs failed, the rest is kept: {causes}")
   require(not waiting, f"{len(waiting)} jobs are left after {minutes:g} minutes; run it again")
+
+
+def progress_bar(jobs: Iterable[Job]) -> tqdm:
+  """A bar of the operations that jobs take, by which it tells the time that is left."""
+  jobs = list(jobs)
+  form = "{l_bar}{bar}| {n:.3g}/{total:.3g} TFLOP [{elapsed}<{remaining}{postfix}]"
+  total = sum(job.flops for job in jobs) / TERA
+  return tqdm(total=total, desc=f"{len(jobs)} jobs", bar_format=form)
 
 
 def unfinished(jobs: Sequence[Job], root: Path) -> dict[str, Job]:
@@ -112,15 +141,17 @@ def _ready(waiting: dict[str, Job], root: Path) -> list[str]:
   return [key for key, job in waiting.items() if all(n.is_done(root) for n in job.needs)]
 
 
-def _settle(job: Job, handle: Handle, failed: dict[str, BaseException]) -> None:
+def _succeeded(job: Job, handle: Handle, failed: dict[str, BaseException]) -> bool:
   try:
     handle.result()
+    return True
   except concurrent.futures.process.BrokenProcessPool as error:
     raise WorkerDiedError(
       "a worker died, for want of memory perhaps; run it again with fewer --workers"
     ) from error
   except Exception as error:
     failed[job.name] = error
+    return False
 
 
 def _run(job: Job, root: Path) -> None:
@@ -154,10 +185,12 @@ class _Here:
 
 
 @contextlib.contextmanager
-def _pool(root: Path, workers: int, engine: Engine) -> Iterator[tuple[Pool, int]]:
+def _pool(
+  root: Path, workers: int, engine: Engine, slurm: SlurmConfig
+) -> Iterator[tuple[Pool, int]]:
   """(where jobs are run, how many at a time)."""
   if engine == "slurm":
-    yield _slurm(root), _MOST_ON_A_CLUSTER
+    yield _slurm(root, slurm), _MOST_ON_A_CLUSTER
     return
   cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
   workers = workers or (len(cores) if _on_cpu() and cores else 1)
@@ -169,7 +202,8 @@ def _pool(root: Path, workers: int, engine: Engine) -> Iterator[tuple[Pool, int]
     workers, context, _begin, (context.Value("i", 0), cores)
   )
   try:
-    yield pool, workers
+    with children_keep_freed_memory():  # the pool begins them as jobs come
+      yield pool, workers
   except BaseException:
     for process in list(pool._processes.values()):
       process.terminate()  # a job resumes from its last checkpoint
@@ -179,14 +213,13 @@ def _pool(root: Path, workers: int, engine: Engine) -> Iterator[tuple[Pool, int]
 
 
 def _begin(taken: Any, cores: list[int]) -> None:
-  """Settles a worker in: its end with its parent's, its core, where we may choose, its memory."""
+  """Settles a worker in: its end with its parent's, its core, where we may choose."""
   threading.Thread(target=_die_with_parent, daemon=True).start()
   if cores:
     with taken.get_lock():
       mine = cores[taken.value % len(cores)]
       taken.value += 1
     os.sched_setaffinity(0, {mine})
-  keep_freed_memory()
 
 
 def _die_with_parent() -> None:
@@ -201,7 +234,7 @@ def _on_cpu() -> bool:
   return jax.default_backend() == "cpu"
 
 
-def _slurm(root: Path) -> Pool:
+def _slurm(root: Path, config: SlurmConfig) -> Pool:
   try:
     import submitit
   except ImportError as error:
@@ -209,4 +242,12 @@ def _slurm(root: Path) -> Pool:
       "engine 'slurm' needs the package submitit; install the extra: "
       "pip install 'datarater[experiments]'"
     ) from error
-  return submitit.AutoExecutor(folder=root / "slurm")
+  executor = submitit.AutoExecutor(folder=root / "slurm")
+  executor.update_parameters(
+    timeout_min=config.minutes,
+    gpus_per_node=config.gpus,
+    cpus_per_task=config.cpus,
+    mem_gb=config.memory_gb,
+    **({"slurm_partition": config.partition} if config.partition else {}),
+  )
+  return executor

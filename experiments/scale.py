@@ -29,10 +29,10 @@ HELDOUT = "same distribution"
 
 @dataclasses.dataclass(frozen=True)
 class LanguageModel:
-  """A size of language model: its preset, updates, rows each, learning rates to choose from."""
+  """A size of language model: its preset, budget of tokens, rows an update, rates to try."""
 
   size: str
-  steps: int
+  tokens: int
   batch: int
   learning_rates: tuple[float, ...]
 
@@ -88,6 +88,11 @@ class Scale:
     """The language model of a size."""
     return self.models[self.sizes.index(size)]
 
+  def steps(self, size: str) -> int:
+    """Updates that the token budget of a size comes to."""
+    model = self.language_model(size)
+    return max(1, model.tokens // (model.batch * self.data.length))
+
   def rater_config(
     self, objective: str, seed: int, data: DataConfig | None = None
   ) -> MetaTrainConfig:
@@ -112,7 +117,7 @@ class Scale:
     self, size: str, learning_rate: float, seed: int, data: DataConfig | None = None
   ) -> TrainConfig:
     """A final language model on everything; held-out losses of every domain, the targets' well."""
-    steps = self.language_model(size).steps
+    steps = self.steps(size)
     return TrainConfig(
       name=size,
       seed=seed,
@@ -144,9 +149,9 @@ CPU = Scale(
   ),
   targets=("encyclopedia", "speeches"),
   models=(
-    LanguageModel("0.05m", 240, 32, (4e-3, 8e-3, 1.6e-2, 3.2e-2)),
-    LanguageModel("0.2m", 300, 32, _RATES),
-    LanguageModel("0.6m", 320, 32, _RATES),
+    LanguageModel("0.05m", 983_040, 32, (4e-3, 8e-3, 1.6e-2, 3.2e-2)),
+    LanguageModel("0.2m", 1_228_800, 32, _RATES),
+    LanguageModel("0.6m", 1_310_720, 32, _RATES),
   ),
   evaluation_rows=32,
   target_rows=256,
@@ -181,9 +186,9 @@ GPU = Scale(
   ),
   targets=("encyclopedia", "speeches"),
   models=(
-    LanguageModel("5m", 1500, 64, (5e-4, 1e-3, 2e-3, 4e-3)),
-    LanguageModel("10m", 2000, 64, (5e-4, 1e-3, 2e-3, 4e-3)),
-    LanguageModel("50m", 3000, 64, (2.5e-4, 5e-4, 1e-3, 2e-3)),
+    LanguageModel("5m", 13_000_000, 32, (5e-4, 1e-3, 2e-3, 4e-3)),
+    LanguageModel("10m", 16_000_000, 32, (5e-4, 1e-3, 2e-3, 4e-3)),
+    LanguageModel("50m", 20_000_000, 32, (2.5e-4, 5e-4, 1e-3, 2e-3)),
   ),
   evaluation_rows=16,
   target_rows=256,
@@ -191,18 +196,18 @@ GPU = Scale(
   inner="5m",
   inner_optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3),
   meta=MetaConfig(
-    steps=2000,
+    steps=1000,
     unroll_length=2,
     population=4,
     lifetime=500,
-    inner_batch=32,
-    outer_batch=32,
+    inner_batch=16,
+    outer_batch=16,
     learning_rate=1e-3,
     warmup_steps=100,
     weight_decay=0.0,
     clip_norm=1.0,
   ),
-  ablation_steps=1000,
+  ablation_steps=500,
   inner_sizes=("1m", "5m", "10m"),
   rater_sizes=("0.1m", "0.4m", "1m"),
 )
@@ -217,7 +222,9 @@ PAPER = Scale(
   ),
   targets=("Wikipedia (en)",),
   models=tuple(
-    LanguageModel(size, final.steps, final.batch, (final.learning_rate,))
+    LanguageModel(
+      size, final.steps * final.batch * paper.LENGTH, final.batch, (final.learning_rate,)
+    )
     for size, final in paper.FINAL_MODELS.items()
   ),
   evaluation_rows=256,

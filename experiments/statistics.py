@@ -1,7 +1,7 @@
 """Numbers that figures share: correlations, None where there is none, and intervals over seeds."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,13 @@ def told(found: dict[str, Any], digits: int = 2) -> str:
     return "undefined"
   mean = f"{found['mean']:.{digits}f}"
   return mean if found["half_width"] is None else f"{mean} ± {found['half_width']:.{digits}f}"
+
+
+def compared(difference: Mapping[str, Any]) -> str:
+  """better than, worse than, no different from: what a `paired_difference` of losses says."""
+  if not difference["beyond_interval"]:
+    return "no different from"
+  return "better than" if difference["mean"] < 0 else "worse than"
 
 
 def _correlation(of: Callable[..., Any], a: np.ndarray, b: np.ndarray) -> float | None:

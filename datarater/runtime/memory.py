@@ -4,15 +4,22 @@ XLA's CPU backend asks for its buffers anew at every step, hundreds of megabytes
 back to the kernel each time: a tenth to a third of a training step then goes into page faults.
 """
 
+import contextlib
 import ctypes
 import mmap
+import os
 import platform
 import sys
+from collections.abc import Iterator
 
 import psutil
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 """Options of glibc's mallopt, as its malloc.h numbers them."""
+
+_TUNABLES = "GLIBC_TUNABLES"
+_FOR_CHILDREN = {"arena_max": 1, "mmap_max": 0, "trim_threshold": 1 << 40, "hugetlb": 1}
+"""The same options by their names there; hugetlb asks for huge pages."""
 
 HUGE_SHARE = 0.5
 """Of the machine's memory: how much of the heap asks for huge pages. Address space, no memory."""
@@ -31,6 +38,25 @@ def keep_freed_memory() -> bool:
   kept = [libc.mallopt(option, value) == 1 for option, value in options]
   _ask_for_huge_pages(libc, int(HUGE_SHARE * psutil.virtual_memory().total))
   return all(kept)
+
+
+@contextlib.contextmanager
+def children_keep_freed_memory() -> Iterator[None]:
+  """Processes begun within keep their freed memory from their first instruction on.
+
+  A worker that has imported numpy has threads with heaps of their own: for it,
+  `keep_freed_memory` comes too late. Without glibc this changes nothing.
+  """
+  before = os.environ.get(_TUNABLES)
+  mine = ":".join(f"glibc.malloc.{name}={value}" for name, value in _FOR_CHILDREN.items())
+  os.environ[_TUNABLES] = f"{before}:{mine}" if before else mine
+  try:
+    yield
+  finally:
+    if before is None:
+      del os.environ[_TUNABLES]
+    else:
+      os.environ[_TUNABLES] = before
 
 
 def _ask_for_huge_pages(libc: ctypes.CDLL, size: int) -> None:

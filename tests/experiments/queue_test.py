@@ -12,7 +12,7 @@ import pytest
 
 from datarater.errors import InputError, WorkerDiedError
 from experiments.jobs import Job, digest
-from experiments.queue import run_jobs, unfinished
+from experiments.queue import SlurmConfig, run_jobs, unfinished
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +77,12 @@ def test_only_what_is_left_is_to_do(tmp_path):
 def test_others_go_on_where_one_fails(tmp_path):
   bad, good = Note("bad"), Note("good")
   waits = Note("waits", (bad,))
+  told = []
   with pytest.raises(InputError, match=r"1 jobs failed.*bad: it is bad"):
-    run_jobs([waits, bad, good], tmp_path, 1)
+    run_jobs([waits, bad, good], tmp_path, 1, on_done=told.append)
   assert good.is_done(tmp_path)
   assert not waits.is_done(tmp_path)
+  assert told == [digest(good)]
 
 
 def test_a_worker_that_dies_is_told(tmp_path):
@@ -134,12 +136,28 @@ def test_time_runs_out_between_jobs(tmp_path):
 
 def test_submitit_runs_them_as_a_cluster_would(tmp_path, monkeypatch):
   submitit = pytest.importorskip("submitit")
-  monkeypatch.setattr(
-    submitit, "AutoExecutor", lambda folder: submitit.LocalExecutor(folder=folder)
-  )
+  asked = {}
+
+  class Cluster(submitit.AutoExecutor):
+    def __init__(self, folder):
+      super().__init__(folder, cluster="local")
+
+    def update_parameters(self, **parameters):
+      asked.update(parameters)
+      super().update_parameters(**parameters)  # refuses names that it does not know
+
+  monkeypatch.setattr(submitit, "AutoExecutor", Cluster)
   first = Note("first")
-  run_jobs([Note("last", (first,))], tmp_path, engine="slurm")
+  slurm = SlurmConfig(minutes=7, gpus=0, cpus=1, memory_gb=1, partition="fast")
+  run_jobs([Note("last", (first,))], tmp_path, engine="slurm", slurm=slurm)
   assert first.is_done(tmp_path)
+  assert asked == {
+    "timeout_min": 7,
+    "gpus_per_node": 0,
+    "cpus_per_task": 1,
+    "mem_gb": 1,
+    "slurm_partition": "fast",
+  }
 
 
 def test_a_digest_is_blind_to_new_fields_at_their_defaults():

@@ -56,7 +56,7 @@ TINY = dataclasses.replace(
   SCALES["cpu"],
   data=DataConfig(datapoint="sequence", length=32, segments=8, lm="lm[:10%]"),
   targets=("speeches",),
-  models=(LanguageModel("0.02m", 4, 8, (1e-2,)),),
+  models=(LanguageModel("0.02m", 4 * 8 * 32, 8, (1e-2,)),),
   evaluation_rows=2,
   target_rows=4,
   rater="0.02m",
@@ -102,7 +102,9 @@ def test_presets_make_valid_configs(preset):
   for objective in scale.objectives:
     assert scale.rater_config(objective, 1).seed == 1
   for each in scale.models:
-    assert scale.train_config(each.size, each.learning_rates[0], 2).steps == each.steps
+    config = scale.train_config(each.size, each.learning_rates[0], 2)
+    update = config.batch * config.data.length
+    assert each.tokens - update < config.steps * update <= each.tokens
 
 
 def test_results_hold_what_they_promise(place):

@@ -1,9 +1,12 @@
 """Freed memory stays with the process, so that its next use costs no page faults."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from datarater.runtime import memory
 
 FAULTS = """
 import resource, sys
@@ -38,6 +41,18 @@ def test_memory_is_faulted_in_once():
   kept, faults = run("kept")
   assert kept == "True"
   assert int(faults) < 100
+  assert int(run("default")[-1]) > 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the tunables are glibc's")
+def test_children_keep_it_from_the_start(monkeypatch):
+  monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=7")
+  with memory.children_keep_freed_memory():
+    assert int(run("default")[-1]) < 100
+  assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.tcache_count=7"
+  monkeypatch.delenv("GLIBC_TUNABLES")
+  with memory.children_keep_freed_memory():
+    assert int(run("default")[-1]) < 100
   assert int(run("default")[-1]) > 300
 
 
