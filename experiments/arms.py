@@ -18,7 +18,7 @@ from datarater.errors import require
 from datarater.evaluation.compare import compare_arms
 from experiments.experiment import Place
 from experiments.jobs import Change, ModelJob, PoolJob, RaterJob, RatingJob
-from experiments.scale import HELDOUT
+from experiments.scale import HELDOUT, keeps_model
 
 Arm = Sequence[ModelJob]
 """One language model a seed."""
@@ -54,7 +54,7 @@ def unfiltered(place: Place, size: str, data: DataConfig | None = None) -> Arm:
   return [
     ModelJob(
       place.scale.train_config(size, learning_rate(place, size), seed, data),
-      keeps_model=size == place.scale.sizes[-1],
+      keeps_model=keeps_model(place.scale, size),
     )
     for seed in place.scale.seeds
   ]

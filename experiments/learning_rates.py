@@ -17,14 +17,17 @@ from datarater.report.style import STYLE, arm_colour, fit_height, panel
 from experiments.arms import view
 from experiments.experiment import Experiment, Place, Results, main
 from experiments.jobs import Job, ModelJob
-from experiments.scale import HELDOUT
+from experiments.scale import HELDOUT, keeps_model
 
 
 def _sweep(place: Place) -> dict[str, dict[float, ModelJob]]:
   scale = place.scale
   return {
     each.size: {
-      rate: ModelJob(scale.train_config(each.size, rate, scale.seeds[0]))
+      rate: ModelJob(
+        scale.train_config(each.size, rate, scale.seeds[0]),
+        keeps_model=keeps_model(scale, each.size),
+      )
       for rate in each.learning_rates
     }
     for each in scale.models

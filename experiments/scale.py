@@ -239,4 +239,11 @@ PAPER = Scale(
   dtype="bfloat16",
   remat=True,
 )
+
+
+def keeps_model(scale: Scale, size: str) -> bool:
+  """Whether a final model's parameters are kept: the largest are asked tasks."""
+  return size == scale.sizes[-1]
+
+
 SCALES = {"cpu": CPU, "gpu": GPU, "paper": PAPER}
