@@ -97,14 +97,14 @@ def rater_size(place: Place) -> Variants:
 
 
 def inner_optimizer(place: Place) -> Variants:
-  """Plain and with momentum at rates that suit them, Adam and AdamW at the headline's."""
+  """Plain and with momentum at rates that suit them, Adam as in the headline, and with decay."""
   usual = base(place)
   rate = usual.inner_optimizer.learning_rate
   optimizers = {
     "sgd": OptimizerConfig(name="sgd", learning_rate=100 * rate, clip_norm=1.0),
     "momentum": OptimizerConfig(name="momentum", learning_rate=10 * rate, clip_norm=1.0),
-    "adam": OptimizerConfig(name="adam", learning_rate=rate),
-    "adamw": usual.inner_optimizer,
+    "adam": usual.inner_optimizer,
+    "adamw": dataclasses.replace(usual.inner_optimizer, name="adamw", weight_decay=0.1),
   }
   return {name: dataclasses.replace(usual, inner_optimizer=o) for name, o in optimizers.items()}
 

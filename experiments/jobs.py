@@ -311,8 +311,9 @@ def _settings(value: Any) -> Any:
   found: dict[str, Any] = {"class": type(value).__name__}
   for field in dataclasses.fields(value):
     mine = getattr(value, field.name)
-    # A name is for people, where ratings lie follows from the pool, what stays is no result.
-    if field.name in ("name", "ratings", "keeps_model"):
+    # A run's name is for people, where ratings lie follows from the pool, what stays is no result.
+    named = field.name == "name" and isinstance(value, MetaTrainConfig | TrainConfig)
+    if named or field.name in ("ratings", "keeps_model"):
       continue
     if mine != field.default:
       found[field.name] = _settings(mine)

@@ -32,6 +32,7 @@ from experiments.arms import (
 from experiments.experiment import Experiment, Place, Results, main
 from experiments.jobs import Job, RatingJob
 from experiments.ratings import shown_objectives
+from experiments.statistics import compared
 
 USES = ("filter", "draw", "weigh")
 
@@ -80,11 +81,14 @@ def measure(place: Place) -> dict[str, Any]:
     }
   told = []
   for objective, of in cells.items():
-    base = np.mean(of["filter"]["baseline"])
-    losses = ", ".join(f"{use} {np.mean(found['loss']):.3f}" for use, found in of.items())
-    told.append(f"{objective}: {losses}, unfiltered {base:.3f}")
+    base, drawn = (np.mean(of["filter"][key]) for key in ("baseline", "random"))
+    losses = ", ".join(
+      f"{use} {np.mean(found['loss']):.3f} ({compared(found['against_unfiltered'])} unfiltered)"
+      for use, found in of.items()
+    )
+    told.append(f"{objective}: {losses}; unfiltered {base:.3f}, random {drawn:.3f}")
   return {
-    "finding": f"Bits per byte by use of the ratings. {'; '.join(told)}.",
+    "finding": f"Bits per byte by use of the ratings. {'. '.join(told)}.",
     "difference": "",
     "seeds": place.scale.seeds,
     "discard_fraction": {o: discard_fraction(place, o) for o in cells},

@@ -5,8 +5,12 @@ from pathlib import Path
 import jax
 import pytest
 
+from datarater.config_io import to_json
+from datarater.data.builders.text import SUMMARY
 from datarater.errors import InputError
-from experiments.experiment import make_place
+from datarater.runtime.atomic import write_json
+from experiments.experiment import OUTPUT, RESULTS, make_place, require_own_output
+from experiments.scale import SCALES
 
 HERE = (Path("runs"), Path("results"))
 
@@ -32,7 +36,37 @@ def test_a_tokenizer_that_is_not_there_is_named_with_the_command_that_trains_it(
 
 
 def test_the_rest_of_the_preset_stays(tmp_path):
-  place = make_place("cpu", *HERE, dataset=str(tmp_path), workers=3)
+  place = make_place("cpu", tmp_path, tmp_path, dataset=str(tmp_path), workers=3)
   assert place.scale.data.dataset == str(tmp_path)
-  assert place.root == Path("runs/cpu")
+  assert place.root == tmp_path / "cpu"
   assert place.workers == 3
+
+
+def test_results_of_other_settings_are_not_read(tmp_path):
+  place = make_place("cpu", tmp_path, tmp_path / "results", dataset=str(tmp_path))
+  path = place.folder("learning_rates") / RESULTS
+  with pytest.raises(InputError, match=r"run `python -m experiments\.learning_rates"):
+    place.results("learning_rates")
+  write_json(path, {"scale": to_json(place.scale), "chosen": {}})
+  assert place.results("learning_rates")["chosen"] == {}
+  write_json(path, {"scale": to_json(SCALES["cpu"]), "chosen": {}})  # of another corpus
+  with pytest.raises(InputError, match="of other settings"):
+    place.results("learning_rates")
+
+
+def test_a_corpus_that_was_built_anew_does_not_meet_old_jobs(tmp_path):
+  corpus, runs = tmp_path / "corpus", tmp_path / "runs"
+  corpus.mkdir()
+  (corpus / SUMMARY).write_text("{}")
+  for _ in range(2):
+    make_place("cpu", runs, tmp_path, dataset=str(corpus))
+  (corpus / SUMMARY).write_text('{"drift": 1}')
+  with pytest.raises(InputError, match=r"was built anew.*--run-dir"):
+    make_place("cpu", runs, tmp_path, dataset=str(corpus))
+
+
+def test_ones_own_corpus_does_not_overwrite_the_presets_results(tmp_path):
+  with pytest.raises(InputError, match="'data/mine' and --output"):
+    require_own_output(OUTPUT, "data/mine")
+  require_own_output(tmp_path, "data/mine")
+  require_own_output(OUTPUT, "")

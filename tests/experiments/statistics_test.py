@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.statistics import over_seeds, pearson, spearman, standardised, told
+from datarater.evaluation.compare import paired_difference
+from experiments.statistics import compared, over_seeds, pearson, spearman, standardised, told
 
 X = np.array([3.0, 1.0, 2.0, 5.0])
 
@@ -39,6 +40,18 @@ def test_the_interval_over_seeds_is_students():
   assert found["mean"] == 2.0
   assert found["half_width"] == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
   assert told(found) == "2.00 ± 2.48"
+
+
+@pytest.mark.parametrize(
+  ("losses", "expected"),
+  [
+    ([1.0, 1.1, 1.2], "better than"),
+    ([4.0, 4.1, 4.2], "worse than"),
+    ([2.0, 4.0, 3.0], "no different from"),
+  ],
+)
+def test_differences_have_a_direction(losses, expected):
+  assert compared(paired_difference(losses, [3.0, 3.1, 3.2])) == expected
 
 
 def test_seeds_without_a_value():

@@ -8,6 +8,7 @@ import pytest
 from planted import plant
 
 from datarater.config import MetaConfig
+from datarater.data.suite import Item, write_suite
 from datarater.data_config import DataConfig
 from datarater.errors import InputError
 from experiments import (
@@ -22,6 +23,8 @@ from experiments import (
   learning_rates,
   own_domain,
   packing_control,
+  suite,
+  table2_tasks,
   weighting,
 )
 from experiments.ablations import EXPERIMENTS as ABLATIONS
@@ -47,6 +50,7 @@ CHOSEN = [
       clean_corpus,
       packing_control,
       weighting,
+      table2_tasks,
     )
   ),
   ABLATIONS["population"],
@@ -76,7 +80,11 @@ TINY = dataclasses.replace(
 def place(tmp_path_factory):
   """Where the suite has run, with planted raters, but for one that is not trained."""
   folder = tmp_path_factory.mktemp("suite")
-  place = Place(TINY, folder / "runs", folder / "results", workers=1)
+  items = [Item(str(i), f"{i} is", (" odd", " even"), (i + 1) % 2) for i in range(4)]
+  (folder / "tasks").mkdir()
+  write_suite(folder / "tasks", {"parity": ("choice", items)}, {})
+  scale = dataclasses.replace(TINY, suite=str(folder / "tasks"))
+  place = Place(scale, folder / "runs", folder / "results", workers=1)
   train = RaterJob.run
 
   def run(job, root):
@@ -180,6 +188,29 @@ def test_report_tells_claims_and_figures(place, tmp_path):
   page = (tmp_path / "page.html").read_text()
   assert page.count("<svg") == len(CHOSEN)
   assert "://" not in page.replace("http://www.w3.org", "")
+
+
+def test_what_goes_wrong_in_one_experiment_holds_up_no_other(place, tmp_path):
+  def wrong(place):
+    raise InputError("its result cannot be read")
+
+  bad = dataclasses.replace(packing_control.EXPERIMENT, name="bad", measure=wrong)
+  good = packing_control.EXPERIMENT
+  elsewhere = dataclasses.replace(place, output=tmp_path)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(suite, "EXPERIMENTS", (bad, good))
+    with pytest.raises(InputError, match=r"^bad: its result cannot be read$"):
+      run_suite(elsewhere, [bad, good])
+  assert not elsewhere.has_results("bad")
+  assert elsewhere.has_results(good.name)
+
+
+def test_what_an_experiment_lacks_is_said_before_any_work(place, tmp_path):
+  scale = dataclasses.replace(place.scale, suite=str(tmp_path / "nowhere"))
+  elsewhere = dataclasses.replace(place, scale=scale, output=tmp_path, root=tmp_path / "runs")
+  with pytest.raises(InputError, match="datarater data build eval-suite"):
+    run_suite(elsewhere, [learning_rates.EXPERIMENT, table2_tasks.EXPERIMENT])
+  assert not (tmp_path / "runs").exists()
 
 
 def test_without_its_choices_an_experiment_says_what_to_run(place, tmp_path):
