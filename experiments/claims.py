@@ -1,17 +1,20 @@
 """What the project claims for its rater, checked against the results that are there."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from datarater.report.style import interval
 from experiments.arms import mean
 from experiments.fig1_compute_gain import TARGET_SHARE, TARGET_SHARE_NET
 from experiments.fig6_grid import FAULTS
+from experiments.jobs import RaterJob
 from experiments.scale import HELDOUT
 from experiments.statistics import told
 
 Results = Mapping[str, Any]
+RATERS = f"{RaterJob.kind}/"
+MOST_HOURS, MOST_RATER_MINUTES, MOST_FIGURE_MINUTES = 4, 8, 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +35,40 @@ def claims(results: Mapping[str, Results]) -> list[Claim]:
     "fig4_discard_sweep": _sweep,
     "fig6_grid": _grid,
   }
-  return [
+  found = [
     claim for name, make in makers.items() if name in results for claim in make(results[name])
   ]
+  timed = [of for of in results.values() if of["preset"] == "cpu" and "seconds_by_job" in of]
+  return [*found, *(_time(timed) if timed else ())]
+
+
+def _time(results: Sequence[Results]) -> Iterable[Claim]:
+  """How long the cpu preset takes, by the seconds of its jobs, which the workers share."""
+  every = {name: s for of in results for name, s in of["seconds_by_job"].items()}
+  raters = [s for name, s in every.items() if name.startswith(RATERS)]
+  figures = {of["experiment"]: _minutes_without_raters(of) for of in results}
+  longest = max(figures, key=lambda name: figures[name])
+  hours = sum(every.values()) / results[0]["workers"] / 3600
+  yield Claim(
+    f"All experiments in at most {MOST_HOURS} hours on two cores",
+    f"{hours:.1f} h, {len(every)} jobs of {len(results)} experiments",
+    hours <= MOST_HOURS,
+  )
+  yield Claim(
+    f"Each rater in at most {MOST_RATER_MINUTES} minutes",
+    f"{max(raters, default=0) / 60:.1f} min at most, {len(raters)} raters",
+    max(raters, default=0) <= 60 * MOST_RATER_MINUTES,
+  )
+  yield Claim(
+    f"Each figure in at most {MOST_FIGURE_MINUTES} minutes where its raters are there",
+    f"{figures[longest]:.0f} min at most ({longest})",
+    figures[longest] <= MOST_FIGURE_MINUTES,
+  )
+
+
+def _minutes_without_raters(of: Results) -> float:
+  seconds = [s for name, s in of["seconds_by_job"].items() if not name.startswith(RATERS)]
+  return sum(seconds) / of["workers"] / 60
 
 
 def _compute(results: Results) -> Iterable[Claim]:

@@ -27,7 +27,7 @@ from datarater.evaluation.results import environment
 from datarater.report.style import save_png
 from datarater.runtime.atomic import read_json, write_json
 from experiments.jobs import Job
-from experiments.queue import USUAL_CLUSTER, Engine, SlurmConfig, run_jobs, seconds_of
+from experiments.queue import USUAL_CLUSTER, Engine, SlurmConfig, run_jobs, seconds_of, workers_for
 from experiments.scale import SCALES, Preset, Scale
 
 RESULTS, FIGURE = "results.json", "figure.png"
@@ -120,6 +120,8 @@ class Experiment:
       **self.measure(place),
       "jobs": len(seconds),
       "job_seconds": sum(seconds.values()),
+      "seconds_by_job": seconds,
+      "workers": workers_for(place.workers),
       **environment(),
       "corpus": corpus_facts(place.scale.data.dataset),
       "scale": to_json(place.scale),

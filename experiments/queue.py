@@ -162,14 +162,24 @@ def _run(job: Job, root: Path) -> None:
 
 
 def seconds_of(jobs: Iterable[Job], root: Path) -> dict[str, float]:
-  """Digest → seconds that a job took from its last start, of `jobs` and what they need."""
+  """Folder below root → seconds that a job took from its last start, with what `jobs` need."""
   found: dict[str, float] = {}
   for job in jobs:
     path = job.folder(root) / SECONDS
-    if digest(job) not in found and path.is_file():
-      found[digest(job)] = read_json(path, "seconds")["seconds"]
+    name = job.folder(root).relative_to(root).as_posix()
+    if name not in found and path.is_file():
+      found[name] = round(read_json(path, "seconds")["seconds"], 1)
       found |= seconds_of(job.needs, root)
   return found
+
+
+def workers_for(workers: int) -> int:
+  """As many as asked for; 0: one a core of a CPU, one for an accelerator."""
+  return workers or (len(_cores()) if _on_cpu() and _cores() else 1)
+
+
+def _cores() -> list[int]:
+  return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 class _Here:
@@ -192,8 +202,7 @@ def _pool(
   if engine == "slurm":
     yield _slurm(root, slurm), _MOST_ON_A_CLUSTER
     return
-  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-  workers = workers or (len(cores) if _on_cpu() and cores else 1)
+  cores, workers = _cores(), workers_for(workers)
   if workers == 1:
     yield _Here(), 1
     return

@@ -22,7 +22,7 @@ def cell(loss, share, net=None):
 
 
 def marks(name, results):
-  return [claim.met for claim in claims({name: results})]
+  return [claim.met for claim in claims({name: {"preset": "cpu", **results}})]
 
 
 GOOD, BAD = [2.0, 2.01, 2.02], [3.0, 3.2, 3.1]
@@ -50,6 +50,7 @@ def test_a_seed_that_never_gets_there_is_told():
     "scale": {"targets": ["t"]},
     "cells": {"t": {"big": found}, HELDOUT: {"big": found}},
   }
+  results["preset"] = "cpu"
   assert "never, in 2 of 3 seeds" in claims({"fig1_compute_gain": results})[0].found
 
 
@@ -72,6 +73,19 @@ def test_faults(shuffled, inverted, untrained, expected):
     "zero meta-steps": fault(untrained),
   }
   assert marks("fig6_grid", {"faults": faults}) == expected
+
+
+@pytest.mark.parametrize(
+  ("rater", "model", "expected"),
+  [(480.0, 3000.0, [True, True, True]), (481.0, 30_000.0, [False, False, False])],
+)
+def test_time_is_that_of_each_job_once_and_shared_by_the_workers(rater, model, expected):
+  jobs = {"raters/a": rater, "models/b": model}
+  of = {"preset": "cpu", "workers": 2, "experiment": "x", "seconds_by_job": jobs}
+  other = {**of, "experiment": "y", "seconds_by_job": {**jobs, "models/c": 500.0}}
+  found = claims({"x": of, "y": other})
+  assert [claim.met for claim in found] == expected
+  assert claims({"x": {**of, "preset": "gpu"}}) == []
 
 
 def agreement(mean, half_width):
