@@ -54,6 +54,10 @@ _POLL_SECONDS = 0.2
 _MOST_ON_A_CLUSTER = 64
 
 
+class TimeUpError(InputError):
+  """The minutes that were given are over."""
+
+
 class Handle(Protocol):
   """A job under way, as `concurrent.futures` and `submitit` both have it."""
 
@@ -109,7 +113,8 @@ def run_jobs(
       time.sleep(_POLL_SECONDS)
   causes = "; ".join(f"{name}: {error}" for name, error in failed.items())
   require(not failed, f"{len(failed)} jobs failed, the rest is kept: {causes}")
-  require(not waiting, f"{len(waiting)} jobs are left after {minutes:g} minutes; run it again")
+  if waiting:
+    raise TimeUpError(f"{len(waiting)} jobs are left after {minutes:g} minutes; run it again")
 
 
 def progress_bar(jobs: Iterable[Job]) -> tqdm:

@@ -46,7 +46,15 @@ from experiments.experiment import (
   require_own_output,
 )
 from experiments.jobs import Job
-from experiments.queue import TERA, USUAL_CLUSTER, Engine, SlurmConfig, progress_bar, unfinished
+from experiments.queue import (
+  TERA,
+  USUAL_CLUSTER,
+  Engine,
+  SlurmConfig,
+  TimeUpError,
+  progress_bar,
+  unfinished,
+)
 from experiments.report import write_page, write_results
 from experiments.scale import Preset
 
@@ -98,9 +106,14 @@ def run_suite(place: Place, chosen: Sequence[Experiment]) -> None:
 
 def _run_stage(place: Place, experiments: Sequence[Experiment], bar: tqdm) -> list[str]:
   """Experiments whose jobs can be told; returns what went wrong."""
-  jobs = {e.name: e.jobs(place) for e in experiments}
-  left = {e: set(unfinished(jobs[e.name], place.root)) for e in experiments}
   wrong: list[str] = []
+  jobs: dict[Experiment, Sequence[Job]] = {}
+  for experiment in experiments:
+    try:
+      jobs[experiment] = experiment.jobs(place)
+    except InputError as error:  # a choice that it rests on was not made
+      wrong.append(f"{experiment.name}: {error}")
+  left = {e: set(unfinished(of, place.root)) for e, of in jobs.items()}
 
   def report_finished(key: str = "") -> None:
     for experiment, of in list(left.items()):
@@ -114,9 +127,9 @@ def _run_stage(place: Place, experiments: Sequence[Experiment], bar: tqdm) -> li
 
   report_finished()
   try:
-    place.run_jobs(
-      [job for e in left for job in jobs[e.name]], on_done=report_finished, overall=bar
-    )
+    place.run_jobs([job for e in left for job in jobs[e]], on_done=report_finished, overall=bar)
+  except TimeUpError:
+    raise
   except InputError as error:
     wrong.append(str(error))
   return wrong

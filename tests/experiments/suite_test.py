@@ -31,6 +31,7 @@ from experiments.ablations import EXPERIMENTS as ABLATIONS
 from experiments.claims import claims
 from experiments.experiment import FIGURE, RESULTS, Place
 from experiments.jobs import RaterJob, digest
+from experiments.queue import TimeUpError
 from experiments.report import found_results, write_page, write_results
 from experiments.scale import HELDOUT, SCALES, LanguageModel
 from experiments.suite import EXPERIMENTS, run_suite
@@ -203,6 +204,14 @@ def test_what_goes_wrong_in_one_experiment_holds_up_no_other(place, tmp_path):
       run_suite(elsewhere, [bad, good])
   assert not elsewhere.has_results("bad")
   assert elsewhere.has_results(good.name)
+
+
+def test_when_time_is_up_no_further_stage_begins(place, tmp_path):
+  elsewhere = dataclasses.replace(
+    place, output=tmp_path / "results", root=tmp_path / "runs", minutes=1e-9
+  )
+  with pytest.raises(TimeUpError, match=r"^1 jobs are left"):
+    run_suite(elsewhere, [learning_rates.EXPERIMENT, fig4_discard_sweep.EXPERIMENT])
 
 
 def test_what_an_experiment_lacks_is_said_before_any_work(place, tmp_path):
