@@ -29,8 +29,6 @@ from experiments.experiment import Experiment, Place, Results, main
 from experiments.jobs import Change, Job, RaterJob, RatingJob
 
 FAULTS = ("shuffled", "inverted", "zero meta-steps")
-FAULT_SIZES = 2
-"""The faults are tried at so many sizes, from the smallest on."""
 
 
 def untrained(job: RaterJob) -> RaterJob:
@@ -57,14 +55,13 @@ def _faulty_pool(place: Place, job: RaterJob, fault: str) -> RatingJob:
 
 
 def faults(place: Place) -> dict[tuple[str, str], Arm]:
-  """(fault, size) → its arm, for the first objective."""
-  objective = place.scale.objectives[0]
+  """(fault, size) → its arm, for the first objective at the smallest size."""
+  objective, size = place.scale.objectives[0], place.scale.sizes[0]
   fraction = discard_fraction(place, objective)
   raters = [rater(place, objective, seed) for seed in place.scale.seeds]
   return {
     (fault, size): kept(place, size, fraction, [_faulty_pool(place, r, fault) for r in raters])
     for fault in FAULTS
-    for size in place.scale.sizes[:FAULT_SIZES]
   }
 
 
