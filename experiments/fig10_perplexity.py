@@ -36,7 +36,7 @@ from experiments.scale import HELDOUT
 from experiments.statistics import compared
 
 FILTERS = ("rater", "low", "middle", "high")
-FRACTIONS = (0.25, 0.5, 0.75)
+FRACTIONS = (0.5, 0.75)
 
 
 def proxy(place: Place) -> ModelJob:

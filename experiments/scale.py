@@ -170,7 +170,7 @@ CPU = Scale(
     weight_decay=0.0,
     clip_norm=1.0,
   ),
-  ablation_steps=100,
+  ablation_steps=75,
   inner_sizes=("0.05m", "0.1m", "0.2m"),
   rater_sizes=("0.02m", "0.05m", "0.2m"),
   discard_fractions=(0.25, 0.5, 0.75, 0.9),

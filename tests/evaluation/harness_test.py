@@ -103,6 +103,22 @@ def test_its_accuracies_are_ours(run, tmp_path):
   assert scores["acc_norm,none"] == np.mean(right)
 
 
+def test_likelihoods_of_one_continuation_are_ours_as_lambada_asks_for_them(run, tmp_path):
+  items = [Item(i.id, i.context, (i.choices[i.gold],), 0) for i in ITEMS]
+  folder = task_folder(
+    tmp_path,
+    [{"q": i.context, "a": i.choices[0][1:]} for i in items],
+    output_type="loglikelihood",
+    doc_to_text="{{q}}",
+    doc_to_target="{{a}}",
+    metrics=["perplexity", "acc"],
+  )
+  theirs = evaluated(run, folder)["results"]["mine"]
+  found = continuation_likelihoods(load_trained(run), pairs_of(items))
+  assert theirs["perplexity,none"] == pytest.approx(np.exp(-found.log.mean()), rel=1e-9)
+  assert theirs["acc,none"] == found.greedy.mean()
+
+
 def test_rolling_likelihood_is_the_held_out_loss(run, tmp_path):
   source = open_source(CONFIG.data, CONFIG.evaluation_split)
   rows = [{"text": source[i].text} for i in range(len(source))]
