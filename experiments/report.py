@@ -30,14 +30,19 @@ def found_results(
 
 
 def write_results(experiments: Sequence[Experiment], output: Path, path: Path) -> None:
-  """Writes `RESULTS.md`: claims first, then each experiment with its figure, by preset."""
+  """Writes `RESULTS.md`, see `results_text`."""
+  with atomic_file(path) as file:
+    file.write(results_text(experiments, output, path).encode())
+
+
+def results_text(experiments: Sequence[Experiment], output: Path, path: Path) -> str:
+  """Claims first, then each experiment with its figure, by preset; links are from `path`."""
   parts = [_HEAD]
   for preset in PRESETS:
     results = found_results(experiments, output, preset)
     if results:
       parts.append(_of_preset(preset, results, experiments, output, path))
-  with atomic_file(path) as file:
-    file.write("\n".join(parts).encode())
+  return "\n".join(parts)
 
 
 def _of_preset(

@@ -1,0 +1,32 @@
+"""What is committed in experiments/results is whole, of today's settings, and what the report says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datarater.config_io import to_json
+from experiments.experiment import FIGURE, OUTPUT, RESULTS
+from experiments.report import results_text
+from experiments.scale import SCALES
+from experiments.suite import EXPERIMENTS
+
+ROOT = Path(__file__).parents[2]
+OWN_SETTINGS = ("fig3_noise",)
+"""A toy whose sizes are its own."""
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_every_experiment_has_its_results(experiment):
+  folder = ROOT / OUTPUT / experiment.name / "cpu"
+  results = json.loads((folder / RESULTS).read_text())
+  assert results["finding"]
+  assert results["paper"] == experiment.paper
+  assert (folder / FIGURE).is_file()
+  if experiment.name not in OWN_SETTINGS:
+    assert results["scale"] == to_json(SCALES["cpu"])
+
+
+def test_the_report_is_of_these_results():
+  path = ROOT / OUTPUT.parent / "RESULTS.md"
+  assert path.read_text() == results_text(EXPERIMENTS, ROOT / OUTPUT, path)
