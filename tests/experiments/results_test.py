@@ -1,4 +1,4 @@
-"""What is committed in experiments/results is whole, of today's settings, and what the report says."""
+"""What is committed in experiments/results is whole, of today's settings, and in the report."""
 
 import json
 from pathlib import Path
