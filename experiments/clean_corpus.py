@@ -84,7 +84,7 @@ def draw(results: Results) -> Figure:
   with matplotlib.rc_context(STYLE):
     figure, grid = panels((520, 340), 1, 1)
     draw_sweep(grid[0], results["cells"], "the pool is the target's domain alone")
-    grid[0].legend()
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
 
 

@@ -125,13 +125,15 @@ def draw(results: Results) -> Figure:
         label = name if name == "rater" else f"{name} perplexity"
         look = {"color": colours[name], "marker": "o", "capsize": 3, "label": label}
         axes.errorbar([float(f) for f in sweep], stats[:, 0], stats[:, 1], **look)
-        seen.append(stats[:, 0])
+        seen += [stats[:, 0] - stats[:, 1], stats[:, 0] + stats[:, 1]]
       base = interval(next(iter(next(iter(filters.values())).values()))["baseline"])[0]
       axes.axhline(base, color=PALETTE["unfiltered"], linestyle=(0, (1, 2)), label="unfiltered")
       fit_height(axes, [*seen, np.array([base])])
       axes.set_title(f"{objective}, bits per byte")
       axes.set_xlabel("fraction discarded")
-    grid[0].legend()
+      axes.set_xticks(FRACTIONS, [f"{fraction:.0%}" for fraction in FRACTIONS])
+      axes.margins(x=0.06)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
     return figure
 
 

@@ -132,7 +132,7 @@ def draw(results: Results) -> Figure:
       draw_sweep(axes, results["cells"][objective][size], f"{objective}, {size}")
     for axes in grid[len(shown) :]:
       axes.set_visible(False)
-    grid[0].legend()
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
 
 
@@ -147,10 +147,12 @@ def draw_sweep(axes: Axes, sweep: Mapping[str, Any], title: str) -> None:
       axes.errorbar(
         fractions, stats[:, 0], stats[:, 1], color=colour, marker="o", capsize=3, label=name
       )
-      seen.append(stats[:, 0])
+      seen += [stats[:, 0] - stats[:, 1], stats[:, 0] + stats[:, 1]]
   base = interval(next(iter(sweep.values()))["baseline"])[0]
   axes.axhline(base, color=PALETTE["unfiltered"], linestyle=(0, (1, 2)), label="unfiltered")
   fit_height(axes, [*seen, np.array([base])])
+  axes.set_xticks(fractions, [f"{fraction:.0%}" for fraction in fractions])
+  axes.margins(x=0.06)
   axes.set_title(title)
   axes.set_xlabel("fraction discarded")
   axes.set_ylabel("bits per byte")

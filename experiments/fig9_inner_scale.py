@@ -107,11 +107,13 @@ def draw(results: Results) -> Figure:
       stats = np.array([interval(found["loss"]) for found in of.values()])
       look = {"color": arm_colour(inner, i), "marker": "o", "capsize": 3, "label": f"inner {inner}"}
       axes.errorbar(steps, stats[:, 0], stats[:, 1], **look)
-      seen.append(stats[:, 0])
+      seen += [stats[:, 0] - stats[:, 1], stats[:, 0] + stats[:, 1]]
     base = interval(next(iter(next(iter(results["cells"].values())).values()))["baseline"])[0]
     axes.axhline(base, color=PALETTE["unfiltered"], linestyle=(0, (1, 2)), label="unfiltered")
     fit_height(axes, [*seen, np.array([base])])
     axes.set_xlabel("meta-steps")
+    axes.set_xticks(steps)
+    axes.margins(x=0.06)
     axes.set_title("held-out bits per byte of the smallest model on what the rater keeps")
     axes.legend()
     return figure

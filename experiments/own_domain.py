@@ -97,7 +97,7 @@ def draw(results: Results) -> Figure:
     figure, grid = panels((920, 340), 1, len(results["cells"]))
     for axes, (target, sweep) in zip(grid, results["cells"].items(), strict=True):
       draw_sweep(axes, sweep, f"{target}, its own domain removed")
-    grid[0].legend()
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
 
 
