@@ -90,9 +90,11 @@ def _compute(results: Results) -> Iterable[Claim]:
     net is not None and net <= TARGET_SHARE_NET,
   )
   for size, found in sizes.items():
+    paired = found["against_random"]
     yield Claim(
       f"{headline}, {size}: better than random drop, intervals apart",
-      f"{_loss(found['loss'])} against {_loss(found['random'])}",
+      f"{_loss(found['loss'])} against {_loss(found['random'])} over {len(found['loss'])} seeds; "
+      f"paired {paired['mean']:+.3f} ± {paired['half_width']:.3f}",
       _apart(found["loss"], found["random"]),
     )
   for size, found in results["cells"][HELDOUT].items():

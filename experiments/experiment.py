@@ -68,6 +68,12 @@ class Place:
     path = self.folder(name) / RESULTS
     return path.is_file() and read_json(path, "results")["scale"] == to_json(self.scale)
 
+  def with_seeds(self, seeds: Sequence[int]) -> "Place":
+    """The same for other seeds, with the choices that were made for this one's."""
+    made = {name: self.results(name) for name in ("learning_rates", "fig4_discard_sweep")}
+    scale = dataclasses.replace(self.scale, seeds=tuple(seeds))
+    return dataclasses.replace(self, scale=scale, assumed=made)
+
   def run_jobs(self, jobs: Sequence[Job], **options: Any) -> None:
     """Does what is left of `jobs`; options: of `queue.run_jobs`."""
     run_jobs(jobs, self.root, self.workers, self.engine, self.minutes, slurm=self.slurm, **options)

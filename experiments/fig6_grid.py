@@ -39,12 +39,14 @@ def untrained(job: RaterJob) -> RaterJob:
 
 def arms(place: Place) -> dict[tuple[str, str], Arm]:
   """(objective, size) → the rater's arm at the fraction that was chosen for the objective."""
-  found = {}
-  for objective in place.scale.objectives:
-    pools = [rated_pool(place, rater(place, objective, seed)) for seed in place.scale.seeds]
-    for size in place.scale.sizes:
-      found[objective, size] = kept(place, size, discard_fraction(place, objective), pools)
-  return found
+  scale = place.scale
+  return {(o, size): arm(place, o, size) for o in scale.objectives for size in scale.sizes}
+
+
+def arm(place: Place, objective: str, size: str) -> Arm:
+  """One of `arms`."""
+  pools = [rated_pool(place, rater(place, objective, seed)) for seed in place.scale.seeds]
+  return kept(place, size, discard_fraction(place, objective), pools)
 
 
 def _faulty_pool(place: Place, job: RaterJob, fault: str) -> RatingJob:
