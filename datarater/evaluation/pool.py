@@ -142,7 +142,7 @@ def open_pool(
     kept = np.arange(len(source))
     loader = WeightedLoader(load(source, rows=config.batch), rated.ratings)
   else:
-    kept = kept_by_rating(source, rated, selection)
+    kept = kept_by_rating(source, rated, selection, seed)
     loader = load(source.subset(kept), rows=config.batch)
   if selection.charge == "pool":
     return Pool(loader, kept, rated.flops)
@@ -159,10 +159,12 @@ def _drawn_flops_a_step(config: TrainConfig, rated: RatedPool, kept: np.ndarray)
   return rated.flops / batches
 
 
-def kept_by_rating(source: Source, rated: RatedPool, selection: SelectionConfig) -> np.ndarray:
-  """Indices of the documents that offline selection keeps."""
+def kept_by_rating(
+  source: Source, rated: RatedPool, selection: SelectionConfig, seed: int = 0
+) -> np.ndarray:
+  """Indices of the documents that offline selection keeps; the seed breaks ties."""
   ids = [str(source.position(i)) for i in range(len(source))]
-  kept = np.flatnonzero(top_fraction(rated.ratings, ids, selection.discard_fraction))
+  kept = np.flatnonzero(top_fraction(rated.ratings, ids, selection.discard_fraction, seed))
   require(
     len(kept) > 0,
     f"selection.discard_fraction is {selection.discard_fraction}, which leaves none of "

@@ -53,6 +53,21 @@ def test_random_and_rated_shares_are_of_one_size(source):
   assert set(thinned) != set(random_subset(source, 0.75, seed=4))
 
 
+def test_equal_ratings_leave_another_share_to_each_seed(source, tmp_path):
+  rated = RatedPool(np.zeros(len(source), np.float32), 1.0, np.full(len(source), 9, np.int32))
+  path = tmp_path / "ratings.safetensors"
+  rated.save(path, source)
+  selection = SelectionConfig(kind="ratings", discard_fraction=0.9, ratings=str(path))
+  kept = []
+  for seed in (0, 1):
+    config = TrainConfig(data=DATA, selection=selection, batch=8)
+    pool = open_pool(config, load_tokenizer(DATA.tokenizer), seed)
+    pool.loader.close()
+    kept.append(set(pool.kept))
+  assert len(kept[0]) == len(kept[1])
+  assert len(kept[0] & kept[1]) < 0.5 * len(kept[0])
+
+
 def test_all_discarded_is_refused(source):
   few = source.subset([0])
   rated = RatedPool(np.array([1.0], np.float32), 0.0)
