@@ -102,6 +102,7 @@ def draw(results: Results) -> Figure:
     axes.axvline(100, color=PALETTE["unfiltered"], linestyle=(0, (1, 2)))
     axes.set_yticks(range(len(rows)), [f"{o}, {size}" for o, size in reversed(rows)])
     axes.grid(axis="y", visible=False)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
     shares = [s for o, size in rows for s in results["cells"][o][size]["flops_share_net"] if s]
     axes.set_xlim(0, max([110.0, *(105 * share for share in shares)]))
     axes.set_title(
