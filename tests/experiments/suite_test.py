@@ -127,9 +127,10 @@ def test_results_hold_what_they_promise(place):
 
 
 def test_raters_are_shared_and_nothing_is_done_twice(place):
-  untrained, without_own, clean, populations = 2, 1, 1, 4
+  more_seeds, untrained, without_own, clean, populations = 2, 2, 1, 1, 4
   raters = list((place.root / "raters").iterdir())
-  assert len(raters) == 2 * 2 + untrained + without_own + clean + populations
+  trained = 2 * 2 + more_seeds + untrained
+  assert len(raters) == trained + without_own + clean + populations
   before = {p: p.stat().st_mtime_ns for p in place.root.rglob("*.json")}
   run_suite(place, CHOSEN)
   assert {p: p.stat().st_mtime_ns for p in place.root.rglob("*.json")} == before
