@@ -101,11 +101,16 @@ def measure(place: Place) -> dict[str, Any]:
     rival = next(n for n in order if n != "rater")
     gap = paired_difference(of["rater"]["loss"], of[rival]["loss"])
     told.append(f"{objective}: {losses}; the rater is {compared(gap)} {rival} perplexity")
-  won = sum(min(of, key=lambda n: np.mean(of[n]["loss"])) == "rater" for of in chosen.values())
+  lost = [
+    objective
+    for objective, of in chosen.items()
+    if min(of, key=lambda name: np.mean(of[name]["loss"])) != "rater"
+  ]
+  won = len(chosen) - len(lost)
   return {
     "finding": f"The rater is best for {won} of {len(chosen)} objectives. Best fraction of each "
     f"filter, bits per byte: {'. '.join(told)}.",
-    "difference": "",
+    "difference": f"Here the rater is not best for {', '.join(lost)}." if lost else "",
     "seeds": place.scale.seeds,
     "proxy_seeds": place.scale.seeds[:1],
     "best": chosen,

@@ -45,17 +45,21 @@ def measure(place: Place) -> dict[str, Any]:
     objective: {name: views(place, arm, objective) for name, arm in arms.items()}
     for objective, arms in _arms(place).items()
   }
-  below = []
+  below, behind = [], []
   for objective, of in curves.items():
     mine, base = (numbers([run["curve"] for run in of[name]])[..., 1] for name in _PAIR)
     ahead = (mine.mean(axis=0) < base.mean(axis=0)).mean()
     at_end = compared(paired_difference(mine[:, -1], base[:, -1]))
+    if at_end != "better than":
+      behind.append(objective)
     below.append(f"{objective} at {ahead:.0%} of the points, and at the end {at_end} it")
   return {
     "finding": "At equal steps the filtered model is ahead of the unfiltered one for "
     + "; ".join(below)
     + ".",
-    "difference": "",
+    "difference": f"Here the filtered model does not end better for {', '.join(behind)}."
+    if behind
+    else "",
     "seeds": place.scale.seeds,
     "size": place.scale.sizes[-1],
     "curves": curves,

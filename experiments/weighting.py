@@ -89,7 +89,7 @@ def measure(place: Place) -> dict[str, Any]:
     told.append(f"{objective}: {losses}; unfiltered {base:.3f}, random {drawn:.3f}")
   return {
     "finding": f"Bits per byte by use of the ratings. {'. '.join(told)}.",
-    "difference": "",
+    "difference": "The paper does not compare them.",
     "seeds": place.scale.seeds,
     "discard_fraction": {o: discard_fraction(place, o) for o in cells},
     "cells": cells,
