@@ -71,8 +71,8 @@ def measure(place: Place) -> dict[str, Any]:
   return {
     "finding": f"{advice} Unfiltered {np.mean(next(iter(cells.values()))['baseline']):.3f}, {told} "
     "(bits per byte).",
-    "difference": "The paper's cleanest corpus is a filtered crawl; here the pool is the target's own "
-    "domain and nothing else.",
+    "difference": "The paper's cleanest corpus is a filtered crawl; here the pool is the target's "
+    "own domain and nothing else.",
     "seeds": place.scale.seeds,
     "rater_seeds": place.scale.seeds[:1],
     "filtering_helps": bool(helped),
