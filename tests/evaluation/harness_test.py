@@ -107,7 +107,7 @@ def test_likelihoods_of_one_continuation_are_ours_as_lambada_asks_for_them(run, 
   items = [Item(i.id, i.context, (i.choices[i.gold],), 0) for i in ITEMS]
   folder = task_folder(
     tmp_path,
-    [{"q": i.context, "a": i.choices[0][1:]} for i in items],
+    [{"q": i.context, "a": i.choices[0]} for i in items],
     output_type="loglikelihood",
     doc_to_text="{{q}}",
     doc_to_target="{{a}}",
