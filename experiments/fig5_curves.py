@@ -49,7 +49,7 @@ def measure(place: Place) -> dict[str, Any]:
   for objective, of in curves.items():
     mine, base = (numbers([run["curve"] for run in of[name]])[..., 1] for name in _PAIR)
     ahead = (mine.mean(axis=0) < base.mean(axis=0)).mean()
-    at_end = compared(paired_difference(mine[:, -1], base[:, -1]))
+    at_end = compared(paired_difference(list(mine[:, -1]), list(base[:, -1])))
     if at_end != "better than":
       behind.append(objective)
     below.append(f"{objective} at {ahead:.0%} of the points, and at the end {at_end} it")

@@ -112,7 +112,7 @@ def draw(results: Results) -> Figure:
     axes.axhline(base, color=PALETTE["unfiltered"], linestyle=(0, (1, 2)), label="unfiltered")
     fit_height(axes, [*seen, np.array([base])])
     axes.set_xlabel("meta-steps")
-    axes.set_xticks(steps)
+    axes.set_xticks(sorted({int(step) for of in results["cells"].values() for step in of}))
     axes.margins(x=0.06)
     axes.set_title("held-out bits per byte of the smallest model on what the rater keeps")
     axes.legend()
