@@ -115,7 +115,7 @@ def draw(results: Results) -> Figure:
     axes.set_xticks(sorted({int(step) for of in results["cells"].values() for step in of}))
     axes.margins(x=0.06)
     axes.set_title("held-out bits per byte of the smallest model on what the rater keeps")
-    axes.legend()
+    axes.legend(loc="center")
     return figure
 
 
