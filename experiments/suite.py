@@ -167,7 +167,7 @@ def main(
 ) -> None:
   """Reruns every figure and ablation at a scale, and writes the report of all.
 
-  Stopped at any moment, the same command goes on. The cpu preset takes about two hours on two
+  Stopped at any moment, the same command goes on. The cpu preset takes about 2.5 hours on two
   cores; each experiment can also be run alone, `python -m experiments.NAME`.
 
   Args:
