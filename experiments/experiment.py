@@ -39,8 +39,8 @@ Results = Mapping[str, Any]
 class Place:
   """Where an experiment works. root: of jobs. output: of results. scale: its preset.
 
-  workers, engine, minutes, slurm: see `queue.run_jobs`. assumed: results by name that stand in for
-  those of experiments that have not run, where only the amount of work is asked for.
+  workers, engine, minutes, slurm: see `queue.run_jobs`. assumed: results by name that are
+  taken in place of what lies below output: guesses, or choices made for other seeds.
   """
 
   scale: Scale

@@ -64,12 +64,23 @@ def measure(place: Place) -> dict[str, Any]:
     "finding": f"At {largest}, with rating and oversampling counted, the loss of unfiltered "
     f"training is reached with this share of its FLOPs: {'; '.join(told)}.",
     "difference": f"The paper's objective is the pool's own distribution ({HELDOUT}). Small models "
-    f"pay more for the rating: the rater has {_rater_shares(place)} parameters.",
+    f"pay more for the rating: the rater has {_rater_shares(place)} parameters."
+    f"{_more_seeds(place)}",
     "seeds": place.scale.seeds,
     "more_seeds_of_the_smallest": MORE_SEEDS.get(place.scale.name, ()),
     "discard_fraction": {o: discard_fraction(place, o) for o in place.scale.objectives},
     "cells": cells,
   }
+
+
+def _more_seeds(place: Place) -> str:
+  more = len(MORE_SEEDS.get(place.scale.name, ()))
+  if not more:
+    return ""
+  return (
+    f" The smallest model has {more} further seeds for {place.scale.objectives[0]}, added after "
+    "the intervals of the first three had touched random drop's; figure 6 has those three."
+  )
 
 
 def _rater_shares(place: Place) -> str:

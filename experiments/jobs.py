@@ -4,6 +4,7 @@ A job is known by its settings: its folder is named by a digest of those that di
 defaults, so that two figures that ask for the same rater get the same one, once. Every job resumes.
 """
 
+import abc
 import dataclasses
 import functools
 import hashlib
@@ -41,7 +42,7 @@ Change = Literal["none", "shuffled", "inverted", "drawn"]
 replacement with chances that go with exp(rating) (Plackett-Luce)."""
 
 
-class Job:
+class Job(abc.ABC):
   """A frozen dataclass of settings."""
 
   kind: ClassVar[str]
@@ -51,9 +52,9 @@ class Job:
   """Below its own folder; is there when it is done."""
 
   @property
+  @abc.abstractmethod
   def name(self) -> str:
     """For people."""
-    raise NotImplementedError
 
   @property
   def needs(self) -> "tuple[Job, ...]":
@@ -65,9 +66,9 @@ class Job:
     """About what it costs, for the progress bar."""
     return 0.0
 
+  @abc.abstractmethod
   def run(self, root: Path) -> None:
     """Does it, or what is left of it; what it needs is done."""
-    raise NotImplementedError
 
   def folder(self, root: Path) -> Path:
     """Where its files are."""
@@ -120,9 +121,9 @@ class PoolJob(Job):
   kind = "ratings"
   result_file = Path(RATINGS)
 
+  @abc.abstractmethod
   def rate(self, root: Path, source: Source) -> RatedPool:
     """The ratings of the pool."""
-    raise NotImplementedError
 
   def run(self, root: Path) -> None:
     source = open_source(self.data, "lm")
