@@ -30,7 +30,10 @@ from datarater.models import cost
 from datarater.runtime.artifact import CONFIG as RATER_CONFIG
 from datarater.runtime.atomic import read_json, write_json
 from datarater.runtime.metrics import read_metrics
-from datarater.scorers.perplexity import Keep, PerplexityScorer
+from datarater.scorer_config import Keep, PerplexityConfig
+from datarater.scorers.fitted import Fitting
+from datarater.scorers.perplexity import PerplexityScorer
+from datarater.scorers.proxy import load_proxy
 from datarater.scorers.rater import load_rater
 
 RATINGS = "ratings.safetensors"
@@ -201,9 +204,10 @@ class PerplexityJob(PoolJob):
 
   def rate(self, root: Path, source: Source) -> RatedPool:
     texts = [source[i].text for i in range(len(source))]
-    scorer = PerplexityScorer(self.model.folder(root), self.keep).fit(texts)
+    fitting = Fitting((load_proxy(self.model.folder(root)),))
+    scorer = PerplexityScorer.fit(texts, [], PerplexityConfig(self.keep), fitting)
     ratings, tokens = scorer.score_with_tokens(texts)
-    return RatedPool(ratings, scorer.flops(tokens), tokens)
+    return RatedPool(ratings, scorer.score_flops(tokens), tokens)
 
 
 @dataclasses.dataclass(frozen=True)

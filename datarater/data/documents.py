@@ -23,7 +23,9 @@ from datarater.errors import require
 from datarater.types import Batch
 
 Rate = Callable[[Batch], Any]
-"""batch → ratings_BxS of its segments, larger is better; may return before they are computed."""
+"""batch → ratings_BxS of its segments, larger is better; may return before they are computed.
+Where a `width` is given, it returns vectors, BxSxW, in their place.
+"""
 
 Pooling = Literal["mean", "max", "min", "first", "last"]
 """How the ratings of a document's chunks become one; the mean is weighted by predicted tokens."""
@@ -110,13 +112,14 @@ def rate_documents(
   pooling: Pooling = "mean",
   progress: bool = False,
   in_flight: int = 2,
+  width: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
   """(ratings float32 [N], tokens int32 [N]) of texts, block by block; see `rate_prepared`."""
-  rated = [(np.zeros(0, np.float32), np.zeros(0, np.int32))]
+  rated = [(np.zeros((0, *_axes(width)), np.float32), np.zeros(0, np.int32))]
   with tqdm(total=len(texts), desc="rating", unit=" documents", disable=not progress) as bar:
     for block in blocks(texts, len):
       prepared = prepare_documents(block, tokenizer, shapes)
-      rated.append(rate_prepared(prepared, rate, pooling, in_flight))
+      rated.append(rate_prepared(prepared, rate, pooling, in_flight, width))
       bar.update(len(block))
   ratings, tokens = zip(*rated, strict=True)
   return np.concatenate(ratings), np.concatenate(tokens)
@@ -136,22 +139,28 @@ def prepare_documents(texts: Sequence[str], tokenizer: Tokenizer, shapes: RowSha
 
 
 def rate_prepared(
-  prepared: Prepared, rate: Rate, pooling: Pooling = "mean", in_flight: int = 2
+  prepared: Prepared,
+  rate: Rate,
+  pooling: Pooling = "mean",
+  in_flight: int = 2,
+  width: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
   """(ratings float32 [N], tokens int32 [N]); a text without tokens has rating NaN.
 
-  in_flight: batches started before the first is waited for.
+  in_flight: batches started before the first is waited for. width: of the vectors that `rate`
+  returns, and that come out as [N, width]; 0: it returns numbers.
   Raises ValueError where `rate` returns another shape than the batch's BxS.
   """
-  ratings_C = np.zeros(len(prepared.weights))
+  ratings_C = np.zeros((len(prepared.weights), *_axes(width)))
   started: collections.deque[tuple[Batch, Any]] = collections.deque()
 
   def collect() -> None:
     batch, ratings = started.popleft()
     ratings_BxS = np.asarray(ratings, np.float64)
     chunks_BxS = batch.document_ids_BxS
-    if ratings_BxS.shape != chunks_BxS.shape:
-      raise ValueError(f"rate returned shape {ratings_BxS.shape}, expected {chunks_BxS.shape}")
+    expected = (*chunks_BxS.shape, *_axes(width))
+    if ratings_BxS.shape != expected:
+      raise ValueError(f"rate returned shape {ratings_BxS.shape}, expected {expected}")
     ratings_C[chunks_BxS[chunks_BxS >= 0]] = ratings_BxS[chunks_BxS >= 0]
 
   for batch in prepared.batches:
@@ -164,14 +173,15 @@ def rate_prepared(
 
 
 def _pooled(ratings_C: np.ndarray, prepared: Prepared, pooling: Pooling) -> np.ndarray:
-  """float64 [N]."""
-  pooled = np.full(len(prepared.tokens), np.nan)
+  """float64 [N], or [N, W] of vectors."""
+  vector = ratings_C.shape[1:]
+  pooled = np.full((len(prepared.tokens), *vector), np.nan)
   some = np.flatnonzero(prepared.tokens > 0)
   starts, ends = prepared.first[some], prepared.first[some + 1]
   if not len(some):
     return pooled
   if pooling == "mean":
-    weights_C = prepared.weights
+    weights_C = prepared.weights.reshape(-1, *(1 for _ in vector))
     sums = np.add.reduceat(ratings_C * weights_C, starts)
     pooled[some] = sums / np.add.reduceat(weights_C, starts)
   elif pooling in ("max", "min"):
@@ -180,6 +190,10 @@ def _pooled(ratings_C: np.ndarray, prepared: Prepared, pooling: Pooling) -> np.n
   else:
     pooled[some] = ratings_C[starts if pooling == "first" else ends - 1]
   return pooled
+
+
+def _axes(width: int) -> tuple[int, ...]:
+  return (width,) if width else ()
 
 
 def pack(chunks: Sequence[Chunk], shapes: RowShapes) -> Iterator[Batch]:

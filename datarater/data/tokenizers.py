@@ -7,7 +7,7 @@ text ever contains it. No other special token is added.
 
 import hashlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -19,6 +19,11 @@ INSTALL = "pip install 'datarater[tokenizers]'"
 
 class Tokenizer(Protocol):
   """vocab_size: the tokenizer's own ids and the separator. separator_id: the last of them."""
+
+  @property
+  def kind(self) -> Literal["bytes", "huggingface", "sentencepiece"]:
+    """Of `TokenizerConfig`."""
+    ...
 
   @property
   def file_name(self) -> str:
@@ -52,7 +57,7 @@ class Tokenizer(Protocol):
 class _FileTokenizer:
   """What all share. content: of the tokenizer's file, None for bytes. own: ids less separator."""
 
-  kind = ""
+  kind: Any = ""
   file_name = ""
 
   def __init__(self, content: bytes | None, own: int):

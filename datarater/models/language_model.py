@@ -17,7 +17,8 @@ class LanguageModel(nn.Module):
 
   Position l holds the loss of predicting token l; it is 0 where `loss_mask_BxL` is False.
   `errors` gives 1 instead where another token is likelier, 0 where the token is the likeliest;
-  `nll_and_errors` both; `likeliest` the token int32 [B] that follows position `at_B` of each row.
+  `nll_and_errors` both; `features` BxLxW what logits are made of; `likeliest` the token int32 [B]
+  that follows position `at_B` of each row.
   """
 
   config: ModelConfig
@@ -31,6 +32,9 @@ class LanguageModel(nn.Module):
 
   def errors(self, batch: Batch) -> jax.Array:
     return _errors(self._logits(batch), batch)
+
+  def features(self, batch: Batch) -> jax.Array:
+    return self.transformer(batch)
 
   def nll_and_errors(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
     logits = self._logits(batch)

@@ -79,10 +79,7 @@ class Transformer(nn.Module):
   def __call__(self, batch: Batch) -> jax.Array:
     rows, length = batch.tokens_BxL.shape
     seen = attention.visibility(batch.segment_ids_BxL, self.causal, self.config.attention)
-    # Rows are cast after the lookup, whose gradient adds up over all places of a token: in bfloat16
-    # the sum stands still once it is 256 times what is added.
-    x = gathered(self.embedding)[batch.tokens_BxL.reshape(-1)].astype(self.config.dtype)
-    x = x * self.config.width**0.5
+    x = self.look_up(batch.tokens_BxL.reshape(-1)) * self.config.width**0.5
     blocks = self.blocks if self.config.remat or self.is_initializing() else self._one_by_one
     x, _ = blocks(x, batch.positions_BxL, seen)
     return self.final_norm(x).reshape(rows, length, self.config.width)
@@ -97,6 +94,12 @@ class Transformer(nn.Module):
       parameters = jax.tree.unflatten(tree, [p[0] for p in layer])
       x_NxW, _ = block.apply({"params": parameters}, x_NxW, *inputs)
     return x_NxW, None
+
+  def look_up(self, tokens_N: jax.Array) -> jax.Array:
+    """Rows NxW of the embedding."""
+    # Rows are cast after the lookup, whose gradient adds up over all places of a token: in bfloat16
+    # the sum stands still once it is 256 times what is added.
+    return gathered(self.embedding)[tokens_N].astype(self.config.dtype)
 
   def decode(self, features_BxLxW: jax.Array) -> jax.Array:
     """Logits BxLxV in float32 or wider."""

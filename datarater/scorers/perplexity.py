@@ -10,98 +10,92 @@ which Calian et al. 2025 compare with in figures 10 and 11.
 """
 
 import functools
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
-import jax
 import numpy as np
+from tqdm import tqdm
 
-from datarater.config import TrainConfig
-from datarater.config_io import from_json
-from datarater.data.documents import RowShapes, default_batch_tokens, rate_documents
-from datarater.data.tokenizers import load_tokenizer
-from datarater.errors import InputError
-from datarater.models import cost
-from datarater.models.attention import for_inference
-from datarater.models.language_model import losses_fn
-from datarater.runtime.atomic import read_json
-from datarater.runtime.quantiles import RatingsCdf
-from datarater.runtime.run_folder import CONFIG
-from datarater.training.lm import load_language_model
-
-Keep = Literal["low", "middle", "high"]
+from datarater.config import ModelConfig
+from datarater.config_io import from_json, to_json
+from datarater.data.blocks import blocks
+from datarater.errors import require
+from datarater.runtime.quantiles import QuantileSketch, RatingsCdf
+from datarater.scorer_config import PerplexityConfig
+from datarater.scorers.fitted import FittedScorer, Fitting, require_pool
+from datarater.scorers.proxy import Proxy, proxy_of
+from datarater.scorers.target import Target
 
 
-class PerplexityScorer:
-  """Rates texts by their perplexity; pickles as the folder of its model.
+class PerplexityScorer(FittedScorer):
+  """Rates texts by their perplexity.
 
-  run_dir: of a finished `datarater train`. keep: which perplexities are good; `middle` needs the
-  pool's distribution, which `fit` finds. cdf: that distribution, where it is known.
-  Raises InputError for a folder without a trained model.
+  arrays: the model's parameters. facts: its shape, and for `middle` the pool's distribution of nll.
   """
 
-  def __init__(self, run_dir: str | Path, keep: Keep = "low", cdf: RatingsCdf | None = None):
-    self._run_dir, self.keep, self._cdf = Path(run_dir), keep, cdf
-    self.config = from_json(TrainConfig, read_json(self._run_dir / CONFIG, "run config"))
-    self.name = f"perplexity_{keep}"
-    self._tokenizer = load_tokenizer(self.config.data.tokenizer)
-    try:
-      vocab_size = self._tokenizer.vocab_size
-      self._theta = load_language_model(self.config, vocab_size, self._run_dir)
-    except FileNotFoundError as error:
-      raise InputError(f"{error}; give the folder of a finished `datarater train`") from error
+  name = "perplexity"
+  config: PerplexityConfig
 
-  def __reduce__(self) -> tuple[Any, ...]:
-    return PerplexityScorer, (self._run_dir, self.keep, self._cdf)
+  @classmethod
+  def fit(
+    cls,
+    pool: Iterable[str],
+    targets: Sequence[Target],
+    config: PerplexityConfig,
+    fitting: Fitting = Fitting(),  # noqa: B008 (frozen)
+  ) -> Self:
+    """Takes the first proxy; only `middle` looks at the pool, nothing at a target."""
+    del targets
+    require(
+      bool(fitting.proxies),
+      "scorer 'perplexity' rates with a language model; give the folder of a finished `datarater "
+      "train` (--proxy RUN), trained on text that is no part of the pool",
+    )
+    proxy, *_ = fitting.proxies
+    facts = {"model": to_json(proxy.model), "length": proxy.length}
+    if config.keep == "middle":
+      facts |= _distribution(proxy, pool, fitting.progress)
+    return cls(config, proxy.arrays(), proxy.tokenizer, facts)
 
   @functools.cached_property
-  def fingerprint(self) -> str:
-    """sha256 of the parameters, of `keep` and of the pool's distribution."""
-    digest = hashlib.sha256(repr((self.keep, self._cdf)).encode())
-    for leaf in jax.tree.leaves(self._theta):
-      digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
-
-  def fit(self, pool: Iterable[str], target: Iterable[str] = ()) -> "PerplexityScorer":
-    """The scorer that knows the pool's distribution; only `middle` looks at it."""
-    del target
-    if self.keep != "middle":
-      return self
-    return PerplexityScorer(self._run_dir, self.keep, RatingsCdf.of(self.nll(list(pool))[0]))
+  def proxy(self) -> Proxy:
+    """Its language model."""
+    assert self.tokenizer is not None
+    model = from_json(ModelConfig, self.facts["model"])
+    return proxy_of(model, self.facts["length"], self.tokenizer, self.arrays)
 
   def score(self, texts: Sequence[str]) -> np.ndarray:
-    """float32 [N], NaN for a text without tokens; ValueError for `middle` that was not fitted."""
+    """float32 [N], NaN for a text without tokens."""
     return self.score_with_tokens(texts)[0]
 
   def score_with_tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """(ratings float32 [N], tokens int32 [N])."""
-    nll, tokens = self.nll(texts)
+    nll, tokens = self.proxy.nll(texts)
     return self._rating(nll).astype(np.float32), tokens
 
-  def nll(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(mean nats a token float32 [N], tokens int32 [N])."""
-    shapes = RowShapes(self.config.data.length, default_batch_tokens())
-    return rate_documents(texts, self._tokenizer, self._nll_BxS, shapes)
-
-  def flops(self, tokens: np.ndarray) -> float:
-    """Of rating documents of so many tokens: a forward pass, a third of a training step."""
-    length = self.config.data.length
-    row = cost.training_flops(self.config.model, self._tokenizer.vocab_size, length) / 3
-    return row * float(np.sum(-(-tokens.astype(np.int64) // (length - 1))))
+  def score_flops(self, tokens: np.ndarray) -> float:
+    return self.proxy.forward_flops(tokens)
 
   def _rating(self, nll: np.ndarray) -> np.ndarray:
-    if self.keep == "low":
+    if self.config.keep == "low":
       return -nll
-    if self.keep == "high":
+    if self.config.keep == "high":
       return nll
-    if self._cdf is None:
-      raise ValueError("the middle of which pool? call fit(pool) first")
     return np.where(np.isfinite(nll), -np.abs(self._cdf(nll) - 0.5), np.nan)
 
   @functools.cached_property
-  def _nll_BxS(self) -> Callable[[Any], jax.Array]:
-    model = for_inference(self.config.model)
-    losses = jax.jit(losses_fn(model, self._tokenizer.vocab_size, "document"))
-    return functools.partial(losses, self._theta)
+  def _cdf(self) -> RatingsCdf:
+    return from_json(RatingsCdf, self.facts["cdf"])
+
+
+def _distribution(proxy: Proxy, pool: Iterable[str], progress: bool) -> dict[str, Any]:
+  """cdf of nll over the pool, and the fit_flops that it took; bounded memory."""
+  sketch, documents, flops = QuantileSketch(), 0, 0.0
+  with tqdm(desc="perplexity of the pool", unit=" documents", disable=not progress) as bar:
+    for block in blocks(pool, len):
+      nll, tokens = proxy.nll(block)
+      sketch.add(nll[np.isfinite(nll)].astype(np.float64))
+      documents, flops = documents + len(block), flops + proxy.forward_flops(tokens)
+      bar.update(len(block))
+  require_pool(documents, PerplexityScorer.name)
+  return {"cdf": to_json(RatingsCdf.of_sketch(sketch)), "fit_flops": flops}
