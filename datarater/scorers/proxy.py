@@ -50,7 +50,7 @@ class Proxy:
     return rate_documents(texts, self.tokenizer, self._nll_BxS, self.shapes, progress=progress)
 
   def embed(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
-    """float32 [N, W]: the mean of the last features over a document's tokens; NaN without any."""
+    """float32 [N, W]: the mean of the last features over what is predicted; NaN without tokens."""
     width = self.model.width
     return rate_documents(
       texts, self.tokenizer, self._embed_BxSxW, self.shapes, progress=progress, width=width
@@ -94,7 +94,7 @@ class Proxy:
 
 
 def segment_means(values_BxLxW: jax.Array, batch: Batch) -> jax.Array:
-  """BxSxW: the mean over each segment's text, which leaves out its separator; 0 without any."""
+  """BxSxW: the mean over each segment's predicted tokens; 0 without any."""
   segments = batch.document_ids_BxS.shape[1]
   mine_BxLxS = batch.segment_ids_BxL[..., None] == jnp.arange(1, segments + 1)[None, None]
   mine_BxLxS = (mine_BxLxS & batch.loss_mask_BxL[..., None]).astype(values_BxLxW.dtype)

@@ -30,14 +30,15 @@ def test_an_embedding_is_the_mean_of_the_documents_features(proxy):
   features = np.asarray(model.apply({"params": proxy.theta}, batch, method="features"))
   found = proxy.embed(["another document", text, ""])
   assert found.shape == (3, 16)
-  np.testing.assert_allclose(found[1], features[0, 1:17].mean(axis=0), rtol=1e-4, atol=1e-5)
+  # 16 letters and the end
+  np.testing.assert_allclose(found[1], features[0, 1:18].mean(axis=0), rtol=1e-4, atol=1e-5)
   assert np.isnan(found[2]).all()
 
 
 def test_a_long_document_is_the_mean_of_its_chunks_by_tokens(proxy):
-  first, second = "a" * 31, "b" * 10
+  first, second = "a" * 31, "b" * 10  # only the second has room for its end
   whole, *parts = proxy.embed([first + second, first, second])
-  np.testing.assert_allclose(whole, (31 * parts[0] + 10 * parts[1]) / 41, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(whole, (31 * parts[0] + 11 * parts[1]) / 42, rtol=1e-4, atol=1e-5)
 
 
 def test_it_comes_back_from_arrays_and_a_pickle(proxy):
