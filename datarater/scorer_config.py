@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from datarater.errors import require, require_at_least
+
 Keep = Literal["low", "middle", "high"]
 
 
@@ -15,3 +17,75 @@ class PerplexityConfig:
   """
 
   keep: Keep = "low"
+
+
+@dataclasses.dataclass(frozen=True)
+class ScorersConfig:
+  """Of each scorer."""
+
+  perplexity: PerplexityConfig = PerplexityConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class DsirConfig:
+  """Importance weights of hashed n-grams (`scorers/dsir.py`).
+
+  Args:
+    ngrams: Longest n-gram, in words: 1, or 2 for words and pairs.
+    buckets: What n-grams are hashed into.
+    min_words: Documents of fewer words get no rating, so that none of them is kept; the published
+      package has 100.
+  """
+
+  ngrams: int = 2
+  buckets: int = 10_000
+  min_words: int = 1
+
+  def __post_init__(self) -> None:
+    require(self.ngrams in (1, 2), f"DsirConfig.ngrams is {self.ngrams}; give 1 or 2")
+    require(
+      2 <= self.buckets <= 1 << 24,
+      f"DsirConfig.buckets is {self.buckets}; give a number from 2 to {1 << 24}",
+    )
+    require_at_least(self, 1, "min_words")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierConfig:
+  """Linear classifier of n-grams, target against pool (`scorers/classifier.py`).
+
+  Args:
+    ngrams: Longest n-gram, in words.
+    buckets: What n-grams are hashed into.
+    pool_documents: How many documents of the pool, drawn at random, stand for it.
+    penalty: Of the squared coefficients, halved, against the mean log loss.
+    seed: Of the draw.
+  """
+
+  ngrams: int = 2
+  buckets: int = 1 << 18
+  pool_documents: int = 100_000
+  penalty: float = 1e-5
+  seed: int = 0
+
+  def __post_init__(self) -> None:
+    require_at_least(self, 1, "ngrams", "pool_documents")
+    require(
+      2 <= self.buckets <= 1 << 28,
+      f"ClassifierConfig.buckets is {self.buckets}; give a number from 2 to {1 << 28}",
+    )
+    require(
+      self.penalty > 0, f"ClassifierConfig.penalty is {self.penalty}; give a number above 0"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class HeuristicsConfig:
+  """Rules that were written by hand (`scorers/heuristics.py`).
+
+  Args:
+    rule: `c4`, `gopher` or `all`: the share of these rules that a document passes. Or a signal of
+      `datarater score --signals`, such as `words`: larger is better; `-words`: smaller is better.
+  """
+
+  rule: str = "all"

@@ -7,17 +7,17 @@ from typing import Annotated, Any, Literal
 from rich.console import Console
 from tyro.conf import Positional, arg
 
+from datarater.cli.scorers import ScorerOptions, scorers_of
 from datarater.corpus_config import EngineName, RatingConfig, ScoreConfig
 from datarater.errors import InputError, require
 
-_SCORE, _RATING = ScoreConfig(), RatingConfig()
+_SCORE, _RATING, _SCORER = ScoreConfig(), RatingConfig(), ScorerOptions()
 
 
 def score(
   input: tuple[str, ...],
   output: str,
-  rater: tuple[str, ...] = (),
-  control: bool = False,
+  options: Annotated[ScorerOptions, arg(name="")] = _SCORER,
   engine: EngineName = "local",
   workers: int | None = None,
   limit: int | None = None,
@@ -27,31 +27,25 @@ def score(
 ) -> None:
   """Rates every document of a corpus; writes ratings as parquet side files by document id.
 
-  The corpus stays as it is. The same command again goes on where it was stopped.
+  By a trained rater (--rater), or by a scorer that is first fitted to the corpus and a target
+  (--scorer) and kept in OUTPUT/scorer; docs/choosing.md says which is good for what. The corpus
+  stays as it is. The same command again goes on where it was stopped.
 
   Args:
     input: Files, globs or URLs: .jsonl (also .gz, .zst, .xz), .parquet, .array_record, .txt.
     output: Folder of the ratings, or a URL.
-    rater: Folder of a trained rater (the rater/ of a run); several in one pass as NAME=FOLDER.
-    control: Rate at random as well (or alone), to thin at random by.
+    options: What rates the documents.
     engine: `local`, this machine, or `ray`, the cluster that RAY_ADDRESS names.
-    workers: Processes, each with a rater of its own (default: local 1; ray one a GPU or CPU).
+    workers: Processes, each with a scorer of its own (default: local 1; ray one a GPU or CPU).
     limit: Rate only so many records, for a trial.
     quiet: No progress bar, no table.
     config: How the corpus is read and what is written.
-    rating: How documents are rated.
+    rating: How a rater rates documents.
   """
   from datarater.curation.score import score as run
-  from datarater.scorers.random import RandomScorer
-  from datarater.scorers.rater import load_rater
 
-  scorers: dict[str, Any] = {
-    name: load_rater(path, rating) for name, path in _named(rater, "rater").items()
-  }
-  scorers |= {"random": RandomScorer()} if control else {}
-  require(bool(scorers), "no rater is given; give --rater FOLDER, or --control alone")
   run(
-    scorers,
+    scorers_of(options, input, output, config, rating, quiet),
     input,
     output,
     config,
@@ -227,15 +221,3 @@ def _fractions(values: Sequence[str]) -> dict[str, float]:
     if not name:
       raise InputError(f"group fraction {value!r}; give NAME=SHARE, such as code=0.2")
   return fractions
-
-
-def _named(values: Sequence[str], default: str) -> dict[str, str]:
-  """NAME=VALUE pairs; a single VALUE needs no name."""
-  if len(values) == 1 and "=" not in values[0]:
-    return {default: values[0]}
-  pairs = {name: path for name, _, path in (value.partition("=") for value in values) if path}
-  require(
-    len(pairs) == len(values),
-    f"{default} {' '.join(values)!r}; give several as NAME=FOLDER, each name once",
-  )
-  return pairs

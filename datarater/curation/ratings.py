@@ -5,6 +5,7 @@
                                  and what was asked for: rating_NAME, digest, minhash, signal_NAME
     DIR/rejected/SHARD.jsonl     what could not be read: row, reason, and the raw text
     DIR/progress/                unfinished shards, block by block; gone when all are done
+    DIR/scorer/                  the scorer, where `score` fitted one; DIR/gradients/, its store
     DIR/ratings_cdf.json         the distribution of each column of ratings
     DIR/stats.json               counts; written last, so its presence says that scoring is complete
     DIR/log.jsonl                what happened when
@@ -36,6 +37,7 @@ from datarater.runtime.quantiles import QuantileSketch
 SCHEMA_VERSION = 2
 RUN, STATS, REJECTED, SIDE = "run.json", "stats.json", "rejected", "ratings"
 CDF = "ratings_cdf.json"
+SCORER, GRADIENTS = "scorer", "gradients"
 RATING, SIGNAL = "rating", "signal_"
 DIGEST, MINHASH = "digest", "minhash"
 SCHEMA = pa.schema(

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,17 @@ _POLL_SECONDS = 0.5
 _MOST_DIFFERENCES = 5
 
 
-def check_run(output: Place, run: dict[str, Any]) -> None:
-  """Raises InputError unless `output` is absent, empty, or of a run with the same settings."""
+def check_run(output: Place, run: dict[str, Any], beside: Collection[str] = ()) -> None:
+  """Raises InputError unless `output` is absent, empty, or of a run with the same settings.
+
+  beside: names of what may be there before a run is.
+  """
   if not output.exists():
     return
   require(output.is_dir(), f"output {str(output)!r} is a file; name a folder")
   if not (output / RUN).exists():
     require(
-      all(path.name.startswith(".") for path in output.iterdir()),
+      all(path.name.startswith(".") or path.name in beside for path in output.iterdir()),
       f"output {str(output)!r} holds other files and no {RUN}; name a new folder",
     )
     return

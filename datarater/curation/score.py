@@ -91,7 +91,7 @@ def score(
     "limit": limit,
     "inputs": {shard.name: fingerprint(shard.path) for shard in shards},
   }
-  check_run(folder, run)
+  check_run(folder, run, beside=(side.SCORER, side.GRADIENTS))
   require_text_key(shards, config.text_key)
   with locked(folder), begun(folder, run, "scoring"):
     work = RateShard(scorers, config, folder)

@@ -9,6 +9,7 @@ A scorer may have more methods than the protocol asks for; they are used where t
                                 (ratings, tokens), for scorers that go by the documents' domains,
                                 None where one has none; NaN for a domain that they do not know
     require_texts()             raises InputError for scorers that cannot rate texts by themselves
+    excluded                    digests (`data.fingerprints`) of texts that are not to be rated
     prepare(texts)              work that needs no accelerator, done ahead in another thread;
     rate_prepared(prepared)     (ratings, tokens) of what it returned
 """
@@ -18,6 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+from datarater.data.fingerprints import digests
 
 Rated = tuple[np.ndarray, np.ndarray | None]
 """(ratings float32[N], tokens int32[N] or None where the scorer counts none)."""
@@ -82,7 +85,11 @@ def _rate(scorer: Any, ids: Sequence[str], texts: Sequence[str], prepared: Any) 
     ratings, tokens = scorer.score_with_tokens(texts)
   else:
     ratings = scorer.score(texts)
-  return _checked(scorer, len(texts), ratings, tokens)
+  ratings, tokens = _checked(scorer, len(texts), ratings, tokens)
+  if excluded := getattr(scorer, "excluded", None):
+    left_out = [digest in excluded for digest in digests(texts)]
+    ratings = np.where(left_out, np.float32(np.nan), ratings)
+  return ratings, tokens
 
 
 def _checked(scorer: Any, number: int, ratings: Any, tokens: Any) -> Rated:

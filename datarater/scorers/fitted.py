@@ -73,6 +73,7 @@ class FittedScorer(abc.ABC):
   """
 
   name: ClassVar[str]
+  needs_target: ClassVar[bool] = True
 
   def __init__(
     self,

@@ -34,6 +34,7 @@ class PerplexityScorer(FittedScorer):
   """
 
   name = "perplexity"
+  needs_target = False
   config: PerplexityConfig
 
   @classmethod
