@@ -92,7 +92,8 @@ class Experiment:
   and `difference` where that differs from the paper. draw: the figure, of the results.
   after: experiments whose results its jobs are chosen by. module: how it is called, after
   `python -m experiments.`; empty: its name. dataset: what is opened where none is given; empty: the
-  preset's. check: raises InputError for what it needs beside the corpus and lacks.
+  preset's. check: raises InputError for what it needs beside the corpus and lacks. table: Markdown
+  of the results, for the report.
   """
 
   name: str
@@ -105,6 +106,7 @@ class Experiment:
   module: str = ""
   dataset: str = ""
   check: Callable[[Place], None] = lambda place: None
+  table: Callable[[Results], str] | None = None
 
   def run(self, place: Place) -> Results:
     """Does what is left to do, here and in what comes before, then writes results and figure."""

@@ -97,6 +97,8 @@ def _section(experiment: Experiment, results: Mapping[str, Any], figure: str) ->
     f"**Here.** {results['finding']} {_seeds(results)}",
     "",
   ]
+  if experiment.table:
+    lines += [experiment.table(results), ""]
   if results.get("difference"):
     lines += [f"**Where they differ.** {results['difference']}", ""]
   cost = duration(results["job_seconds"]) if results.get("job_seconds") else "no"
