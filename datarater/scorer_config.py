@@ -64,8 +64,8 @@ class ClassifierConfig:
 
   ngrams: int = 2
   buckets: int = 1 << 18
-  pool_documents: int = 100_000
-  penalty: float = 1e-5
+  pool_documents: int = 20_000
+  penalty: float = 1e-4
   seed: int = 0
 
   def __post_init__(self) -> None:
