@@ -20,13 +20,6 @@ class PerplexityConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScorersConfig:
-  """Of each scorer."""
-
-  perplexity: PerplexityConfig = PerplexityConfig()
-
-
-@dataclasses.dataclass(frozen=True)
 class DsirConfig:
   """Importance weights of hashed n-grams (`scorers/dsir.py`).
 
@@ -89,3 +82,52 @@ class HeuristicsConfig:
   """
 
   rule: str = "all"
+
+@dataclasses.dataclass(frozen=True)
+class DsdmConfig:
+  """Datamodels by TRAK: whose gradient would lower the target's loss (`scorers/dsdm`).
+
+  Args:
+    projection: Numbers that a document's gradient is projected to. Scores of two random projections
+      agree the more, the more of them there are.
+    kind: `factored` projects each matrix from both sides and makes no gradient; `dense` projects
+      whole gradients with random signs, as TRAK's reference does, in several times the time.
+    kernel: Divide by how gradients of the pool vary, as TRAK; without it, the gradients' plain
+      products.
+    ridge: λ that is added to their second moments, relative to the mean of its eigenvalues.
+    pool_documents: Documents of the pool, drawn at random, whose gradients are taken; 0: all, held
+      in memory.
+    rows_a_document: Most rows of a document, evenly spaced, that make up its gradient; ratings look
+      at all rows.
+    stored: How gradients are kept on disk; half the size in `float16`.
+    seed: Of projections and of the draw.
+  """
+
+  projection: int = 2048
+  kind: Literal["factored", "dense"] = "factored"
+  kernel: bool = True
+  ridge: float = 0.1
+  pool_documents: int = 10_000
+  rows_a_document: int = 8
+  stored: Literal["float32", "float16"] = "float32"
+  seed: int = 0
+
+  def __post_init__(self) -> None:
+    require_at_least(self, 1, "projection", "rows_a_document")
+    require_at_least(self, 0, "pool_documents", "seed")
+    require(
+      self.ridge > 0, f"DsdmConfig.ridge is {self.ridge}; give a number above 0, as 0.1"
+    )
+    require(
+      self.pool_documents != 1, "DsdmConfig.pool_documents is 1; give at least 2, or 0 for all"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ScorersConfig:
+  """Of each scorer."""
+
+  classifier: ClassifierConfig = ClassifierConfig()
+  dsir: DsirConfig = DsirConfig()
+  heuristics: HeuristicsConfig = HeuristicsConfig()
+  perplexity: PerplexityConfig = PerplexityConfig()
