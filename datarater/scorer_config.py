@@ -1,6 +1,7 @@
 """Settings of scorers other than the rater: one class each."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from datarater.errors import require, require_at_least
@@ -121,6 +122,46 @@ class DsdmConfig:
     require(
       self.pool_documents != 1, "DsdmConfig.pool_documents is 1; give at least 2, or 0 for all"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class TsdsConfig:
+  """Optimal transport from a pool to a target, with diversity (`scorers/tsds`).
+
+  Args:
+    alpha: Weight of closeness to the target, from 0 to 1; the rest is diversity's.
+    C: Scale of distances, about the length of a vector.
+    sigma: Distance within which documents count as near-copies, which share their probability; 0:
+      none do.
+    max_K: Most neighbours of a target example; never more than a tenth of the pool.
+    kde_K: Most near-copies of a document that count; never more than a tenth of the pool.
+    method: `exact` looks at every document, `approximate` at those of a few inverted lists (extra
+      `selectors`).
+    probes: How many of the √N / 2 lists the approximate search looks at.
+    seed: Of the approximate search.
+    vectors: A .npz or .safetensors file of embeddings, `pool` [N, D] and `target` [M, D] in the
+      order of their documents (several targets one after the other), in place of a proxy's.
+  """
+
+  alpha: float = 0.5
+  C: float = 5.0
+  sigma: float = 0.75
+  max_K: int = 5000
+  kde_K: int = 1000
+  method: Literal["exact", "approximate"] = "exact"
+  probes: int = 10
+  seed: int = 0
+  vectors: str = ""
+
+  def __post_init__(self) -> None:
+    require(0 <= self.alpha <= 1, f"TsdsConfig.alpha is {self.alpha}; give a number from 0 to 1")
+    require(0 < self.C < math.inf, f"TsdsConfig.C is {self.C}; give a number above 0")
+    require(
+      0 <= self.sigma < math.inf,
+      f"TsdsConfig.sigma is {self.sigma}; give 0, or a distance above",
+    )
+    require_at_least(self, 1, "max_K", "kde_K", "probes")
+    require_at_least(self, 0, "seed")
 
 
 @dataclasses.dataclass(frozen=True)
