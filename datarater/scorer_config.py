@@ -169,6 +169,8 @@ class ScorersConfig:
   """Of each scorer."""
 
   classifier: ClassifierConfig = ClassifierConfig()
+  dsdm: DsdmConfig = DsdmConfig()
   dsir: DsirConfig = DsirConfig()
   heuristics: HeuristicsConfig = HeuristicsConfig()
   perplexity: PerplexityConfig = PerplexityConfig()
+  tsds: TsdsConfig = TsdsConfig()

@@ -43,11 +43,11 @@ FOLDER = Sealed(
 
 SCORERS: dict[str, tuple[str, str]] = {
   "classifier": ("classifier.ClassifierScorer", "ClassifierConfig"),
-  "dsdm": ("dsdm.DsdmScorer", "DsdmConfig"),
+  "dsdm": ("dsdm.scorer.DsdmScorer", "DsdmConfig"),
   "dsir": ("dsir.DsirScorer", "DsirConfig"),
   "heuristics": ("heuristics.HeuristicsScorer", "HeuristicsConfig"),
   "perplexity": ("perplexity.PerplexityScorer", "PerplexityConfig"),
-  "tsds": ("tsds.TsdsScorer", "TsdsConfig"),
+  "tsds": ("tsds.scorer.TsdsScorer", "TsdsConfig"),
 }
 """name → (its class, below this package; that of its settings, in `scorer_config`)."""
 
@@ -177,7 +177,7 @@ def scorer_class(name: str) -> type[FittedScorer]:
   require(
     name in SCORERS, f"scorer {name!r} is unknown; choose one of {', '.join(sorted(SCORERS))}"
   )
-  module, _, cls = SCORERS[name][0].partition(".")
+  module, _, cls = SCORERS[name][0].rpartition(".")
   return getattr(importlib.import_module(f"datarater.scorers.{module}"), cls)
 
 
