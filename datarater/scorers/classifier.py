@@ -99,7 +99,6 @@ def _vectorizer(config: ClassifierConfig) -> Any:
       "scorer 'classifier' needs scikit-learn; pip install 'datarater[selectors]'"
     ) from error
   return HashingVectorizer(
-    analyzer="word",
     preprocessor=_valid,
     tokenizer=words_of,
     token_pattern=None,  # type: ignore[arg-type]  (no pattern beside a tokenizer)

@@ -2,9 +2,11 @@
 
 import hashlib
 import itertools
+import unicodedata
 
 import numpy as np
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,9 +27,22 @@ def spelled_out(text, longest, buckets):
 
 
 def test_words_are_runs_in_lower_case():
+  assert words_of("a\tb\nc\rd\x0be\x0cf\x1cg h") == ["a", "b", "c", "d", "e", "f", "\x1c", "g", "h"]
   assert words_of("It's $3.50\tNOW_1 ... é你") == [
     *("it", "'", "s", "$", "3", ".", "50", "now_1", "...", "é你")
   ]
+
+
+@given(st.text(st.characters(exclude_categories=["Cn"]) | st.sampled_from("aB_1 ²\x1c\u200dⒶक्")))
+def test_words_are_those_of_nltk(text):
+  """NLTK from 3.10 on has the `regex` package do it."""
+  assert words_of(text) == regex.findall(r"\w+|[^\w\s]+", text.lower())
+
+
+def test_every_character_is_seen_as_nltk_sees_it():
+  known = [c for c in map(chr, range(0x110000)) if unicodedata.category(c) != "Cn"]
+  text = " ".join(f"a{c}." for c in known)
+  assert words_of(text) == regex.findall(r"\w+|[^\w\s]+", text.lower())
 
 
 def test_buckets_are_those_of_the_package():
@@ -59,6 +74,7 @@ def test_batches_hold_all_in_order(texts):
   batches = list(batches_of(iter(texts), 10))
   assert [text for batch in batches for text in batch] == texts
   assert all(sum(map(len, batch[:-1])) < 10 for batch in batches)
+  assert all(sum(map(len, batch)) >= 10 for batch in batches[:-1])
 
 
 def test_no_text_has_no_ngrams():
