@@ -85,6 +85,7 @@ def test_the_growth_solves_the_linear_programme(seed):
   least, mass_N = programme(gaps, density_N, alpha, C)
   assert abs(value - least) < 1e-8
   np.testing.assert_allclose(mass.sum(axis=1), 1 / M, rtol=1e-12)
+  assert not grown.exhausted
   if alpha < 1:  # at 1 the largest does not matter, and s is not what makes it
     np.testing.assert_allclose(grown.s, 1 / (M * largest), rtol=1e-12)
   if alpha > 0:  # at 0 distances do not matter, and other masses are as good
@@ -124,6 +125,13 @@ def test_one_neighbour_gets_all():
   np.testing.assert_allclose(found(pool, target).probabilities_N, expected, rtol=1e-14)
 
 
+def test_one_neighbour_gets_all_however_dense_it_is_there():
+  pool = np.concatenate([[[0.0, 0.0], [0.1, 0.0], [5.0, 5.0]], np.full((30, 2), 50.0)])
+  result = found(pool, pool[:3], max_K=1)
+  assert result.allocation.s == 1.0
+  np.testing.assert_allclose(result.probabilities_N[:3], 1 / 3, rtol=1e-14)
+
+
 def test_neighbours_that_run_out_keep_the_rest_on_the_last():
   pool, target = vectors(1, 300, 3)
   result = found(pool, target, max_K=4, sigma=0.6, alpha=0.2)
@@ -148,10 +156,15 @@ def test_densities_come_in_any_order_and_are_computed_once():
   pool, _ = vectors(2, 200, 1)
   whole = Densities(ExactSearch(pool), pool, np.arange(200), 0.75, 200)
   at_once = whole(np.arange(200))
-  piecewise = Densities(ExactSearch(pool), pool, np.arange(200), 0.75, 200)
+  search, asked = ExactSearch(pool), []
+  within = search.within
+  search.within = lambda queries, *more: asked.append(len(queries)) or within(queries, *more)
+  piecewise = Densities(search, pool, np.arange(200), 0.75, 200)
   order = np.random.default_rng(0).permutation(200)
   for part in np.split(order, [3, 50]):
     np.testing.assert_array_equal(piecewise(np.append(part, part)), at_once[np.append(part, part)])
+  piecewise(order)
+  assert asked == [3, 47, 150]
   assert piecewise.computed == 200
 
 

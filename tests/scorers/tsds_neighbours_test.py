@@ -10,6 +10,7 @@ from datarater.errors import InputError
 from datarater.scorers.tsds import neighbours
 from datarater.scorers.tsds.inverted_lists import InvertedLists
 from datarater.scorers.tsds.neighbours import ExactSearch
+from datarater.scorers.tsds.screening import Screen
 
 
 def clustered(seed, number, width=8, clusters=10, dtype=np.float32):
@@ -73,12 +74,22 @@ def test_distances_that_float32_cannot_tell_apart_are_told(spoil):
   np.testing.assert_array_equal(pairs.columns, columns)
 
 
-def test_a_query_out_of_float32s_range_rules_nothing_out():
+@pytest.mark.parametrize("size", [1e30, 1e39])
+def test_a_query_out_of_float32s_range_rules_nothing_out(size):
   points = clustered(2, 50, dtype=np.float64)
-  queries = np.full((1, 8), 1e30)
-  queries[0, 0] = -1e30
-  ids, _ = ExactSearch(points).nearest(queries, 5)
+  queries = np.full((1, 8), size)
+  queries[0, 0] = -size
+  ids, distances = ExactSearch(points).nearest(queries, 5)
   np.testing.assert_array_equal(ids, wanted(queries, points, 5)[0])
+  pairs = ExactSearch(points).within(queries, 1.1 * distances.max(), 50)
+  np.testing.assert_array_equal(pairs.columns, np.arange(50))
+
+
+def test_what_all_points_have_in_common_does_not_blunt_the_screen():
+  points, queries = clustered(5, 2000), clustered(6, 10)
+  screen = Screen(points + np.float32(1000))
+  maybe = screen.maybe_nearest(screen.queries(queries + np.float32(1000)), 20)
+  assert maybe.sum() < 10 * 25
 
 
 @pytest.mark.parametrize("number", [1000, 12, 1])
@@ -153,8 +164,10 @@ def test_bits_depend_neither_on_threads_nor_on_blocks(kind, monkeypatch):
     pairs = search.within(queries, 3.0, 50)
     return [*search.nearest(queries, 30), pairs.rows, pairs.columns, pairs.squared]
 
+  before = faiss.omp_get_max_threads()
   faiss.omp_set_num_threads(4)
   many = found()
+  faiss.omp_set_num_threads(before)
   with threadpool_limits(1):
     for name, size in (("_ROWS", 37), ("_COLUMNS", 101), ("_PRODUCTS", 9999), ("_PAIR_VALUES", 64)):
       monkeypatch.setattr(neighbours, name, size)
@@ -167,8 +180,11 @@ def test_training_leaves_the_number_of_threads_as_it_was():
   import faiss
 
   before = faiss.omp_get_max_threads()
+  faiss.omp_set_num_threads(3)
   InvertedLists(clustered(7, 500), 4, seed=3)
-  assert faiss.omp_get_max_threads() == before
+  after = faiss.omp_get_max_threads()
+  faiss.omp_set_num_threads(before)
+  assert after == 3
 
 
 def test_without_faiss_the_extra_is_named(monkeypatch):

@@ -41,5 +41,6 @@ class Densities:
     if len(new):
       pairs = self._near.within(self._points[self._ids[new]], self._sigma, self._kde_K)
       kernel = 1.0 - pairs.squared / self._sigma**2
-      self._known[new] = np.bincount(pairs.rows, kernel, minlength=len(new))
+      sums = np.bincount(pairs.rows, kernel, minlength=len(new))
+      self._known[new] = np.maximum(sums, 1.0)  # an approximate search may miss the point itself
     return self._known[places]

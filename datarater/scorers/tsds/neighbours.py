@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from datarater.scorers.tsds.screening import Screen, Tile, blocks
+from datarater.scorers.tsds.threads import in_threads, workers
 
 _PRODUCTS = 1 << 22
 """Held at once: 16 MB of float32, which stay in the cache."""
@@ -63,15 +64,18 @@ class ExactSearch:
     """See `Search`."""
     ids = np.empty((len(queries_QxD), number), np.int64)
     distances = np.empty((len(queries_QxD), number))
-    for block in blocks(len(queries_QxD), max(1, _PRODUCTS // len(self._points))):
+
+    def find(block: slice) -> None:
       queries = queries_QxD[block]
       maybe = self._screen.maybe_nearest(self._screen.queries(queries), number)
       found = exact_pairs(queries, self._points, *np.nonzero(maybe))
-      order = np.lexsort((found.columns, found.squared, found.rows))
+      order = np.lexsort((found.squared, found.rows))  # stable
       firsts = np.searchsorted(found.rows, np.arange(len(queries)))
       best = order[firsts[:, None] + np.arange(number)]
       ids[block] = found.columns[best]
       distances[block] = np.sqrt(found.squared[best])
+
+    in_threads(find, blocks(len(queries_QxD), max(1, _PRODUCTS // len(self._points))))
     return ids, distances
 
   def within(self, queries_QxD: np.ndarray, radius: float, number: int) -> Pairs:
@@ -101,17 +105,21 @@ def near_pairs(
 ) -> Pairs:
   """Of the points in a query's tiles that are nearer than `radius`, the `number` nearest.
 
-  tiles_of: queries → the tiles to look at, whose queries count from the first of them. rows: how
-  many queries to take at once. By query; a query's points are in order.
+  tiles_of: queries → the tiles to look at, whose queries count from the first of them. rows: the
+  most queries to take at once. By query; a query's points are in order.
   """
-  parts = [Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-  for block in blocks(len(queries_QxD), rows):
+
+  def find(block: slice) -> Pairs:
     queries = queries_QxD[block]
     maybe = screen.maybe_within(screen.queries(queries), radius, tiles_of(block))
     keep = maybe.maybe_nearest(number)
     found = exact_pairs(queries, points_NxD, maybe.rows[keep], maybe.columns[keep])
     found = _nearest_of_each(found, radius, number)
-    parts.append(dataclasses.replace(found, rows=found.rows + block.start))
+    return dataclasses.replace(found, rows=found.rows + block.start)
+
+  share = -(-len(queries_QxD) // workers())
+  parts = [Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+  parts += in_threads(find, blocks(len(queries_QxD), max(1, min(rows, share))))
   return Pairs(
     np.concatenate([part.rows for part in parts]),
     np.concatenate([part.columns for part in parts]),
@@ -136,7 +144,7 @@ def _nearest_of_each(pairs: Pairs, radius: float, number: int) -> Pairs:
   near = np.flatnonzero(pairs.squared < radius**2)
   rows = pairs.rows[near]
   if len(near) and np.bincount(rows).max() > number:
-    order = np.lexsort((pairs.columns[near], pairs.squared[near], rows))
+    order = np.lexsort((pairs.squared[near], rows))  # stable
     rank = np.arange(len(near)) - np.searchsorted(rows, rows)
     near = near[np.sort(order[rank < number])]
   return Pairs(pairs.rows[near], pairs.columns[near], pairs.squared[near])

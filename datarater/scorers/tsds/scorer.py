@@ -22,7 +22,7 @@ from datarater.errors import require
 from datarater.scorer_config import TsdsConfig
 from datarater.scorers.fitted import FittedScorer, Fitting, require_pool
 from datarater.scorers.proxy import Proxy
-from datarater.scorers.target import Target, require_targets
+from datarater.scorers.target import Target
 from datarater.scorers.tsds.distribution import distribution, search_of
 from datarater.scorers.tsds.neighbours import ExactSearch
 from datarater.scorers.tsds.vectors import (
@@ -65,14 +65,15 @@ class TsdsScorer(FittedScorer):
     targets weigh the same. Raises InputError where there are no vectors, for such as are not
     finite, of a wrong number or width, and for a pool of one document.
     """
-    require_targets(targets, cls.name)
+    if embed is None:
+      cls.check(targets, config, fitting)
     digests_Nx, has_text_N = digests_of(pool)
     require_pool(len(digests_Nx), cls.name)
     facts: dict[str, Any] = {}
     if config.vectors:
       pool_NxD, target_MxD = read_vectors(config.vectors)
     else:
-      counting = None if embed else _Counting(_first(fitting.proxies))
+      counting = None if embed else _Counting(fitting.proxies[0])
       embed = embed or counting
       assert embed is not None
       pool_NxD = embed_all(pool, embed, "pool", fitting.progress)
@@ -85,6 +86,16 @@ class TsdsScorer(FittedScorer):
     distance_N = ExactSearch(np.concatenate(groups)).nearest(pool_NxD[known_N], 1)[1][:, 0]
     ratings_T, digests_Tx = rate(digests_Nx[known_N], p_N, distance_N)
     return cls(config, {"digests": digests_Tx, "ratings": ratings_T}, facts=facts)
+
+  @classmethod
+  def check(cls, targets: Sequence[Target], config: TsdsConfig, fitting: Fitting) -> None:
+    """Needs targets, and a proxy or vectors."""
+    super().check(targets, config, fitting)
+    require(
+      bool(config.vectors or fitting.proxies),
+      f"scorer {cls.name!r} compares vectors; give a language model that makes them (--proxy RUN), "
+      "or a file of them (--tsds.vectors FILE)",
+    )
 
   def score(self, texts: Sequence[str]) -> np.ndarray:
     """float32 [N]; NaN for a text that is not in the pool, or has no vector there."""
@@ -145,15 +156,6 @@ class _Counting:
     tokens = np.array([len(self._proxy.tokenizer.encode(text)) for text in texts], np.int32)
     self.flops += self._proxy.forward_flops(tokens)
     return self._proxy.embed(texts)
-
-
-def _first(proxies: Sequence[Proxy]) -> Proxy:
-  require(
-    bool(proxies),
-    "scorer 'tsds' compares vectors; give a language model that makes them (--proxy RUN), or a "
-    "file of them (--tsds.vectors FILE)",
-  )
-  return proxies[0]
 
 
 def _by_target(target_MxD: np.ndarray, targets: Sequence[Target], width: int) -> list[np.ndarray]:

@@ -4,8 +4,8 @@ With z = (x - mean) / scale in float32, v_ij = |z_i|² - 2 z_i·z_j + |z_j|² di
 squared distance by rounding alone, at most ε_ij = 2c (|z_i|² + |z_j|²) with c = (D + 16) 2^-24 (the
 bound of a dot product of D terms; Higham 2002, section 3.1). So v - ε and v + ε are bounds: they
 rule out what cannot be near, and only what is left is computed in float64. Hence what is found
-depends on no product's rounding: neither on blocks nor on threads. A bound that overflows rules
-nothing out.
+depends on no product's rounding: neither on blocks nor on threads. A query that is too far from all
+points for float32 rules nothing out.
 """
 
 import dataclasses
@@ -18,6 +18,9 @@ Tile = tuple[np.ndarray | slice, slice]
 
 _TINY = 1e-30
 """Slack for products that underflow."""
+
+_MOST = 1e30
+"""|z|² of a query, beyond which float32 may overflow; a point's is at most 1."""
 
 _VALUES = 1 << 18
 """Coordinates that are centred at once: 2 MB of float64."""
@@ -92,6 +95,7 @@ class Screen:
       upper = lower + (4 * self._c * self._norms_N).astype(np.float32)
       cut_Q = np.partition(upper, number - 1, axis=1)[:, number - 1]
       cut_Q += (4 * self._c * queries.norms_Q + _TINY).astype(np.float32)
+      cut_Q[queries.norms_Q > _MOST] = np.nan
       return ~(lower > cut_Q[:, None])
 
   def maybe_within(self, queries: Screened, radius: float, tiles: Iterable[Tile]) -> Candidates:
@@ -100,6 +104,7 @@ class Screen:
     base_Q = (1 - 2 * self._c) * queries.norms_Q
     with np.errstate(over="ignore", invalid="ignore"):
       least_Q = ((base_Q - (radius / self._scale) ** 2) / 2 - _TINY).astype(np.float32)
+      least_Q[queries.norms_Q > _MOST] = np.nan
       for some, points in tiles:
         products = queries.values_Qx[some] @ self._values_Nx[points].T
         maybe = np.flatnonzero(~(products <= least_Q[some, None]))
