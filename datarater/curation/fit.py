@@ -35,7 +35,7 @@ from datarater.scorers.fitted import (
   require_pool,
   scorer_class,
 )
-from datarater.scorers.target import Target, require_targets
+from datarater.scorers.target import Target
 
 
 class Corpus:
@@ -88,8 +88,7 @@ def fit(
   """
   folder, config = Path(folder), config or ScoreConfig()
   kind = scorer_class(name)
-  if kind.needs_target:
-    require_targets(targets, name)
+  kind.check(targets, settings, fitting)
   shards = find_shards(inputs)
   require_text_key(shards, config.text_key)
   origin = {

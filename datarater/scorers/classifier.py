@@ -19,7 +19,7 @@ from datarater.data.ngrams import batches_of, words_of
 from datarater.errors import InputError
 from datarater.scorer_config import ClassifierConfig
 from datarater.scorers.fitted import FittedScorer, Fitting, require_pool
-from datarater.scorers.target import Target, require_targets
+from datarater.scorers.target import Target
 
 _TOLERANCE = 1e-7
 """On the gradient of the mean loss: rare n-grams have small ones."""
@@ -40,8 +40,7 @@ class ClassifierScorer(FittedScorer):
     fitting: Fitting = Fitting(),  # noqa: B008 (frozen)
   ) -> Self:
     """Goes through the pool once. InputError for a pool of one document, without scikit-learn."""
-    del fitting
-    require_targets(targets, cls.name)
+    cls.check(targets, config, fitting)
     vectorizer = _vectorizer(config)
     drawn, size = sample(pool, config.pool_documents, config.seed)
     require_pool(size, cls.name)

@@ -21,7 +21,7 @@ from datarater.data.ngrams import HashedNgrams, batches_of
 from datarater.errors import require
 from datarater.scorer_config import DsirConfig
 from datarater.scorers.fitted import FittedScorer, Fitting, require_pool
-from datarater.scorers.target import Target, require_targets
+from datarater.scorers.target import Target
 
 SMOOTHING = 1e-8
 """What every bucket has beside its share: the package's."""
@@ -42,8 +42,7 @@ class DsirScorer(FittedScorer):
     fitting: Fitting = Fitting(),  # noqa: B008 (frozen)
   ) -> Self:
     """Goes through the pool once. InputError for a pool without words or of one document."""
-    del fitting
-    require_targets(targets, cls.name)
+    cls.check(targets, config, fitting)
     ngrams = HashedNgrams(config.ngrams, config.buckets)
     pool_B, size = _counts(pool, ngrams, config.buckets)
     require_pool(size, cls.name)

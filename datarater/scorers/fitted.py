@@ -30,7 +30,7 @@ from datarater.data_config import TokenizerConfig
 from datarater.errors import InputError, require
 from datarater.runtime.sealed import Sealed
 from datarater.scorers.proxy import Proxy
-from datarater.scorers.target import Target
+from datarater.scorers.target import Target, require_targets
 
 MODEL = "model.safetensors"
 EXCLUDED = "excluded"
@@ -73,7 +73,6 @@ class FittedScorer(abc.ABC):
   """
 
   name: ClassVar[str]
-  needs_target: ClassVar[bool] = True
 
   def __init__(
     self,
@@ -95,6 +94,12 @@ class FittedScorer(abc.ABC):
     fitting: Fitting = Fitting(),
   ) -> Self:
     """The scorer for a pool, which is gone through as often as needed, and targets."""
+
+  @classmethod
+  def check(cls, targets: Sequence[Target], config: Any, fitting: Fitting) -> None:
+    """Raises InputError for what a fit needs and is not given, before any work."""
+    del config, fitting
+    require_targets(targets, cls.name)
 
   @abc.abstractmethod
   def score(self, texts: Sequence[str]) -> np.ndarray:
@@ -207,6 +212,15 @@ def load_scorer(folder: str | Path) -> FittedScorer:
     path = str(folder / tokenizer["path"]) if tokenizer["path"] else ""
     tokenizer = load_tokenizer(TokenizerConfig(tokenizer["kind"], path))
   return scorer_class(name)(config, arrays, tokenizer, values.get("facts"))
+
+
+def require_proxies(fitting: Fitting, scorer: str) -> None:
+  """Raises InputError where a scorer that looks through language models has none."""
+  require(
+    bool(fitting.proxies),
+    f"scorer {scorer!r} looks through a language model; give the folder of a finished `datarater "
+    "train` (--proxy RUN), trained on text that is no part of the pool",
+  )
 
 
 def require_pool(size: int, scorer: str) -> None:

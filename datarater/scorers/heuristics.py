@@ -59,6 +59,10 @@ class HeuristicsScorer(FittedScorer):
     del pool, targets, fitting
     return cls(config)
 
+  @classmethod
+  def check(cls, targets: Sequence[Target], config: HeuristicsConfig, fitting: Fitting) -> None:
+    """Needs nothing."""
+
   def score(self, texts: Sequence[str]) -> np.ndarray:
     """float32 [N]: shares of rules in [0, 1], or a signal; every text can be rated."""
     return np.array([self._rating(text) for text in texts], np.float32)

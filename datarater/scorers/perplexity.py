@@ -19,10 +19,9 @@ from tqdm import tqdm
 from datarater.config import ModelConfig
 from datarater.config_io import from_json, to_json
 from datarater.data.blocks import blocks
-from datarater.errors import require
 from datarater.runtime.quantiles import QuantileSketch, RatingsCdf
 from datarater.scorer_config import PerplexityConfig
-from datarater.scorers.fitted import FittedScorer, Fitting, require_pool
+from datarater.scorers.fitted import FittedScorer, Fitting, require_pool, require_proxies
 from datarater.scorers.proxy import Proxy, proxy_of
 from datarater.scorers.target import Target
 
@@ -34,7 +33,6 @@ class PerplexityScorer(FittedScorer):
   """
 
   name = "perplexity"
-  needs_target = False
   config: PerplexityConfig
 
   @classmethod
@@ -46,17 +44,18 @@ class PerplexityScorer(FittedScorer):
     fitting: Fitting = Fitting(),  # noqa: B008 (frozen)
   ) -> Self:
     """Takes the first proxy; only `middle` looks at the pool, nothing at a target."""
-    del targets
-    require(
-      bool(fitting.proxies),
-      "scorer 'perplexity' rates with a language model; give the folder of a finished `datarater "
-      "train` (--proxy RUN), trained on text that is no part of the pool",
-    )
+    cls.check(targets, config, fitting)
     proxy, *_ = fitting.proxies
     facts = {"model": to_json(proxy.model), "length": proxy.length}
     if config.keep == "middle":
       facts |= _distribution(proxy, pool, fitting.progress)
     return cls(config, proxy.arrays(), proxy.tokenizer, facts)
+
+  @classmethod
+  def check(cls, targets: Sequence[Target], config: PerplexityConfig, fitting: Fitting) -> None:
+    """Needs a proxy, and no target."""
+    del targets, config
+    require_proxies(fitting, cls.name)
 
   @functools.cached_property
   def proxy(self) -> Proxy:

@@ -32,9 +32,9 @@ from datarater.scorers.dsdm.features import Gradients
 from datarater.scorers.dsdm.gradients import differentiable
 from datarater.scorers.dsdm.kernel import Moments, require_numbers, solve
 from datarater.scorers.dsdm.store import GradientStore, open_store, origin_of
-from datarater.scorers.fitted import FittedScorer, Fitting, require_pool
+from datarater.scorers.fitted import FittedScorer, Fitting, require_pool, require_proxies
 from datarater.scorers.proxy import Proxy, proxy_of
-from datarater.scorers.target import Example, Target, require_targets
+from datarater.scorers.target import Example, Target
 from datarater.types import Batch, PyTree
 
 DIRECTION = "direction"
@@ -61,8 +61,7 @@ class DsdmScorer(FittedScorer):
     """Raises InputError without proxies or targets, for a pool without text, or proxies that differ
     in their tokenizer; and for a folder with other gradients.
     """
-    require_targets(targets, cls.name)
-    _require_proxies(fitting.proxies)
+    cls.check(targets, config, fitting)
     texts = draw(pool, config)
     require_pool(len(texts), cls.name)
     arrays: dict[str, np.ndarray] = {}
@@ -81,6 +80,17 @@ class DsdmScorer(FittedScorer):
       flops += spent + more
     facts = {"proxies": proxies, "fit_flops": flops}
     return cls(config, arrays, fitting.proxies[0].tokenizer, facts)
+
+  @classmethod
+  def check(cls, targets: Sequence[Target], config: DsdmConfig, fitting: Fitting) -> None:
+    """Needs targets, and proxies of one tokenizer."""
+    super().check(targets, config, fitting)
+    require_proxies(fitting, cls.name)
+    kinds = {proxy.tokenizer.fingerprint for proxy in fitting.proxies}
+    require(
+      len(kinds) == 1,
+      f"scorer {cls.name!r} was given proxies of {len(kinds)} tokenizers; give proxies of one",
+    )
 
   def score(self, texts: Sequence[str]) -> np.ndarray:
     """float32 [N], NaN for a text without tokens."""
@@ -177,16 +187,3 @@ def _target(gradients: Gradients, targets: Sequence[Target]) -> tuple[np.ndarray
     means.append(found.counted.mean(axis=0, dtype=np.float64))
     flops += gradients.flops(found.tokens)
   return np.mean(means, axis=0), flops
-
-
-def _require_proxies(proxies: Sequence[Proxy]) -> None:
-  require(
-    bool(proxies),
-    "scorer 'dsdm' looks at gradients of language models and was given none; give the folder of a "
-    "finished `datarater train` as a proxy",
-  )
-  kinds = {proxy.tokenizer.fingerprint for proxy in proxies}
-  require(
-    len(kinds) == 1,
-    f"scorer 'dsdm' was given proxies of {len(kinds)} tokenizers; give proxies of one",
-  )
