@@ -34,6 +34,8 @@ def claims(results: Mapping[str, Results]) -> list[Claim]:
     "clean_corpus": _clean,
     "fig4_discard_sweep": _sweep,
     "fig6_grid": _grid,
+    "compare_selectors": _selectors,
+    "selector_claims": _others,
   }
   found = [
     claim for name, make in makers.items() if name in results for claim in make(results[name])
@@ -146,6 +148,45 @@ def _grid(results: Results) -> Iterable[Claim]:
       f"{text} bits per byte",
       harm if expected[fault] == "harm" else not gain,
     )
+
+
+def _selectors(results: Results) -> Iterable[Claim]:
+  rater = results["ranks"]["rater"]
+  share, hoped = rater["tied"] / rater["cells"], results["hoped_share"]
+  yield Claim(
+    f"The rater is first, or tied with the first, in {hoped:.0%} of the cells of all selectors",
+    f"{rater['tied']} of {rater['cells']} ({share:.0%}), first in {rater['first']}; mean rank "
+    f"{rater['mean_rank']:.1f} of {len(results['ranks'])}",
+    share >= hoped,
+  )
+  dsdm = results["ranks"]["dsdm"]
+  yield Claim(
+    "DsDm, in the same cells", f"first or tied in {dsdm['tied']}; mean rank {dsdm['mean_rank']:.1f}"
+  )
+
+
+def _others(results: Results) -> Iterable[Claim]:
+  for name, of in results["lds_differences"].items():
+    mine, other = results["lds"]["DsDm"], results["lds"][name]
+    yield Claim(
+      f"DsDm's linear datamodelling score is above that of {name}, beyond the interval",
+      f"{mine['mean']:.2f} against {other['mean']:.2f}; by domain {of['mean']:+.2f} ± "
+      f"{of['half_width']:.2f}",
+      of["mean"] > of["half_width"],
+    )
+  few = results["few"]["tsds"]
+  paired = few["against_unfiltered"]
+  yield Claim(
+    "TSDS: 1% of the pool beats all of it",
+    f"{_loss(few['loss'])} against {_loss(few['baseline'])} bits per byte",
+    paired["beyond_interval"] and paired["mean"] < 0,
+  )
+  ratio, most = results["copies"]["KNN-KDE"]["ratio"], results["most_mass"]
+  yield Claim(
+    f"TSDS (KNN-KDE): 1,000 near-copies have at most {most} times the probability of one document",
+    f"{ratio:.2f} times; {results['copies']['KNN-Uniform']['ratio']:.2f} by KNN-Uniform",
+    ratio <= most,
+  )
 
 
 def _apart(a: Any, b: Any) -> bool:

@@ -300,6 +300,7 @@ class TaskJob(Job):
     return read_json(self.result_path(root), "tasks")
 
 
+@functools.cache
 def digest(job: Job) -> str:
   """Names a job by its settings and those of what it needs; fields at their defaults are left out,
   so that a new field with a default renames nothing.

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from datarater.errors import InputError, require
 from experiments import (
   clean_corpus,
+  compare_selectors,
   domain_order,
   fig1_compute_gain,
   fig3_noise,
@@ -32,6 +33,7 @@ from experiments import (
   learning_rates,
   own_domain,
   packing_control,
+  selector_claims,
   table2_tasks,
   weighting,
 )
@@ -77,6 +79,8 @@ _MODULES = (
   clean_corpus,
   packing_control,
   weighting,
+  compare_selectors,
+  selector_claims,
 )
 EXPERIMENTS: tuple[Experiment, ...] = (
   *(module.EXPERIMENT for module in _MODULES),

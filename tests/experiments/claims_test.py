@@ -108,3 +108,25 @@ def test_order_of_domains(mean, between, expected):
     "between_targets": {"agreement": between, "agreement_of_others": between},
   }
   assert marks("domain_order", results) == expected
+
+
+@pytest.mark.parametrize(("tied", "met"), [(4, True), (3, False)])
+def test_the_rater_among_all_selectors(tied, met):
+  ranks = {"first": 1, "cells": 5, "mean_rank": 2.0}
+  results = {"ranks": {n: {**ranks, "tied": tied} for n in ("rater", "dsdm")}, "hoped_share": 0.8}
+  assert marks("compare_selectors", results) == [met, None]
+
+
+@pytest.mark.parametrize(
+  ("gap", "few", "ratio", "expected"),
+  [(0.1, GOOD, 1.1, [True, True, True]), (0.05, BAD, 1.3, [False, False, False])],
+)
+def test_what_others_claim(gap, few, ratio, expected):
+  results = {
+    "lds": {"DsDm": {"mean": 0.3}, "gradient products": {"mean": 0.2}},
+    "lds_differences": {"gradient products": {"mean": gap, "half_width": 0.07}},
+    "few": {"tsds": cell(few, [None] * 3)},
+    "copies": {"KNN-KDE": {"ratio": ratio}, "KNN-Uniform": {"ratio": 9.0}},
+    "most_mass": 1.2,
+  }
+  assert marks("selector_claims", results) == expected

@@ -14,6 +14,7 @@ from datarater.errors import InputError
 from experiments import (
   arms,
   clean_corpus,
+  compare_selectors,
   fig1_compute_gain,
   fig4_discard_sweep,
   fig5_curves,
@@ -23,6 +24,7 @@ from experiments import (
   learning_rates,
   own_domain,
   packing_control,
+  selector_claims,
   suite,
   table2_tasks,
   weighting,
@@ -52,6 +54,8 @@ CHOSEN = [
       packing_control,
       weighting,
       table2_tasks,
+      compare_selectors,
+      selector_claims,
     )
   ),
   ABLATIONS["population"],
@@ -94,6 +98,8 @@ def place(tmp_path_factory):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(RaterJob, "run", run)
+    patch.setattr(selector_claims, "SUBSETS", {"cpu": 4})
+    patch.setattr(selector_claims, "COPIES", 20)
     run_suite(place, CHOSEN)
     yield place
 
