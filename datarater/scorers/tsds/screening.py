@@ -95,8 +95,7 @@ class Screen:
       upper = lower + (4 * self._c * self._norms_N).astype(np.float32)
       cut_Q = np.partition(upper, number - 1, axis=1)[:, number - 1]
       cut_Q += (4 * self._c * queries.norms_Q + _TINY).astype(np.float32)
-      cut_Q[queries.norms_Q > _MOST] = np.nan
-      return ~(lower > cut_Q[:, None])
+      return ~(lower > cut_Q[:, None])  # all of a query whose |z|² overflows
 
   def maybe_within(self, queries: Screened, radius: float, tiles: Iterable[Tile]) -> Candidates:
     """All pairs of the tiles but those that are surely not nearer than the radius."""
