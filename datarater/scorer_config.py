@@ -68,9 +68,7 @@ class ClassifierConfig:
       2 <= self.buckets <= 1 << 28,
       f"ClassifierConfig.buckets is {self.buckets}; give a number from 2 to {1 << 28}",
     )
-    require(
-      self.penalty > 0, f"ClassifierConfig.penalty is {self.penalty}; give a number above 0"
-    )
+    require(self.penalty > 0, f"ClassifierConfig.penalty is {self.penalty}; give a number above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +81,7 @@ class HeuristicsConfig:
   """
 
   rule: str = "all"
+
 
 @dataclasses.dataclass(frozen=True)
 class DsdmConfig:
@@ -116,9 +115,7 @@ class DsdmConfig:
   def __post_init__(self) -> None:
     require_at_least(self, 1, "projection", "rows_a_document")
     require_at_least(self, 0, "pool_documents", "seed")
-    require(
-      self.ridge > 0, f"DsdmConfig.ridge is {self.ridge}; give a number above 0, as 0.1"
-    )
+    require(self.ridge > 0, f"DsdmConfig.ridge is {self.ridge}; give a number above 0, as 0.1")
     require(
       self.pool_documents != 1, "DsdmConfig.pool_documents is 1; give at least 2, or 0 for all"
     )
