@@ -33,12 +33,11 @@ def settings(place: Place) -> tuple[Setting, ...]:
   return Setting(target), Setting(target, (target,))
 
 
-def sizes(place: Place) -> dict[str, tuple[float, ...]]:
+def sizes(place: Place, setting: Setting) -> dict[str, tuple[float, ...]]:
   """Size → the shares that are discarded: fewer where training is dearer."""
-  fractions = place.scale.discard_fractions
-  return {
-    size: fractions[-most:] for size, most in zip(place.scale.sizes[:2], (3, 1), strict=False)
-  }
+  fractions, (smallest, *larger) = place.scale.discard_fractions, place.scale.sizes
+  found = {smallest: fractions[-3:]}
+  return found if setting.without else found | {size: fractions[-1:] for size in larger[:1]}
 
 
 def arms(place: Place, setting: Setting, size: str, fraction: float) -> dict[str, Arm]:
@@ -51,7 +50,8 @@ def arms(place: Place, setting: Setting, size: str, fraction: float) -> dict[str
 
 def asked(place: Place) -> dict[str, list[TaskJob]]:
   """Arm → the tasks that its models are asked: the first setting, the last size and share."""
-  setting, (size, fractions) = settings(place)[0], list(sizes(place).items())[-1]
+  setting, *_ = settings(place)
+  size, fractions = list(sizes(place, setting).items())[-1]
   every = {**arms(place, setting, size, fractions[-1]), UNFILTERED: unfiltered(place, size)}
   return {
     name: [
@@ -66,7 +66,7 @@ def jobs(place: Place) -> Sequence[Job]:
   """Tasks first: the models that are asked must be kept."""
   every: list[Job] = [job for arm in asked(place).values() for job in arm]
   for setting in settings(place):
-    for size, fractions in sizes(place).items():
+    for size, fractions in sizes(place, setting).items():
       every += unfiltered(place, size, setting.data(place))
       for fraction in fractions:
         every += [job for arm in arms(place, setting, size, fraction).values() for job in arm]
@@ -77,7 +77,7 @@ def measure(place: Place) -> dict[str, Any]:
   """setting → size → share → selector → cell; ranks; cost; tasks."""
   cells: dict[str, Any] = {}
   for setting in settings(place):
-    for size, fractions in sizes(place).items():
+    for size, fractions in sizes(place, setting).items():
       for fraction in fractions:
         of = cells.setdefault(setting.name, {}).setdefault(size, {})
         of[str(fraction)] = _cell(place, setting, size, fraction)
