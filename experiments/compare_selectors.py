@@ -37,7 +37,7 @@ def sizes(place: Place, setting: Setting) -> dict[str, tuple[float, ...]]:
   """Size → the shares that are discarded: fewer where training is dearer."""
   fractions, (smallest, *larger) = place.scale.discard_fractions, place.scale.sizes
   found = {smallest: fractions[-3:]}
-  return found if setting.without else found | {size: fractions[-1:] for size in larger[:1]}
+  return found if setting.without else found | dict.fromkeys(larger[:1], fractions[-1:])
 
 
 def arms(place: Place, setting: Setting, size: str, fraction: float) -> dict[str, Arm]:

@@ -78,13 +78,11 @@ class Gradients:
     for piece in pieces:
       tokens[piece.example] += len(piece.tokens) - 1
     # As many rows as ever, so that nothing compiles twice.
-    kept = np.zeros((self._group, self.projection.size), np.float32)
+    kept_NxD = jnp.zeros((self._group, self.projection.size))
     for batch, weights_BxL, example_BxS in weighted_batches(pieces, self._shapes):
       kept_BxSxD = self._sketch(self._theta, self.projection.factors, batch, weights_BxL)
-      kept_BxSxD = np.asarray(kept_BxSxD)
-      for place in zip(*np.nonzero(example_BxS >= 0), strict=True):
-        kept[example_BxS[place]] += kept_BxSxD[place]
-    values = np.array(self.projection.mix(jnp.asarray(kept)))[: len(examples)]
+      kept_NxD = _added(kept_NxD, kept_BxSxD, example_BxS)
+    values = np.array(self.projection.mix(kept_NxD))[: len(examples)]
     values[tokens == 0] = np.nan
     return Features(values, tokens)
 
@@ -96,6 +94,14 @@ class Gradients:
   def _sketch(self) -> Sketch:
     vocab_size = self._proxy.tokenizer.vocab_size
     return _compiled(self._proxy.model, vocab_size, tuple(self.projection.parts))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _added(total_NxD: jax.Array, kept_BxSxD: jax.Array, example_BxS: jax.Array) -> jax.Array:
+  """Each segment's numbers added to its example's; those of no example (-1) left out."""
+  number, size = total_NxD.shape
+  example = jnp.where(example_BxS < 0, number, example_BxS).reshape(-1)
+  return total_NxD.at[example].add(kept_BxSxD.reshape(-1, size), mode="drop")
 
 
 @functools.lru_cache(maxsize=4)

@@ -88,7 +88,7 @@ def make_factors(parts: Sequence[Part], key: jax.Array) -> Factors:
 
 class Projection:
   """The map for parameters like `theta`, one a key. k: `dimension`, but at most d, where S is left
-  out. size: d.
+  out. size: d. signs_key: of S.
   """
 
   def __init__(self, theta: PyTree, dimension: int, kind: Kind, key: jax.Array):
@@ -98,19 +98,19 @@ class Projection:
     self.size = sum(part.size for part in self.parts)
     self.dimension = min(dimension, self.size)
     self.factors = make_factors(self.parts, jax.random.fold_in(key, 0))
-    self._key = jax.random.fold_in(key, 1)
+    self.signs_key = jax.random.fold_in(key, 1)
 
   def mix(self, kept_NxD: jax.Array) -> jax.Array:
     """Nxk: the second step, Sᵀ x / √d."""
     if self.dimension == self.size:
       return kept_NxD
-    return mix(kept_NxD, self._key, self.dimension)
+    return mix(kept_NxD, self.signs_key, self.dimension)
 
   def direction(self, v_k: np.ndarray) -> PyTree:
     """P v, like `theta`, float32: φ·v of any gradient g is g·(P v)."""
     kept_D = jnp.asarray(v_k, jnp.float32)
     if self.dimension < self.size:
-      kept_D = unmix(kept_D, self._key, self.size)
+      kept_D = unmix(kept_D, self.signs_key, self.size)
     kept_D = np.asarray(kept_D)
     wide: dict[str, np.ndarray] = {}
     at = 0
