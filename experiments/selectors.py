@@ -2,7 +2,8 @@
 
 A selector is given what a rater is given: the target's text in `outer`, and models trained on
 `inner`, never the pool that it rates, which is `lm`. A rater, a classifier and DsDm are fitted once
-a seed; TSDS and DSIR draw once a seed from what they found; the others know no chance.
+a seed; TSDS and DSIR draw once a seed from what they found; the others know no chance. The mean of
+all seeds' raters shows what their chance costs.
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ from experiments.arms import learning_rate, pool_data, rated_pool, rater
 from experiments.experiment import Place
 from experiments.jobs import ModelJob, PerplexityJob, PoolJob, RaterJob
 from experiments.queue import seconds_of
+from experiments.statistics import standardised
 
 COST = "cost.json"
 DSDM_PROXIES = 2
@@ -120,6 +122,28 @@ def target_texts(data: DataConfig, target: str) -> list[str]:
   return [source[i].text for i in range(len(source))]
 
 
+@dataclasses.dataclass(frozen=True)
+class MeanJob(PoolJob):
+  """The mean of several ratings of a pool, each standardised over it."""
+
+  pools: tuple[PoolJob, ...]
+  data: DataConfig
+
+  @property
+  def name(self) -> str:
+    return f"mean of {len(self.pools)} ratings"
+
+  @property
+  def needs(self) -> tuple[PoolJob, ...]:
+    return self.pools
+
+  def rate(self, root: Path, source: Source) -> RatedPool:
+    rated = [RatedPool.load(pool.result_path(root), source) for pool in self.pools]
+    ratings = np.mean([standardised(each.ratings) for each in rated], axis=0)
+    flops = sum(each.flops for each in rated)
+    return RatedPool(ratings.astype(np.float32), flops, rated[0].tokens)
+
+
 _PASSES = 3.0  # over the pool of the cpu preset, in trainings of a proxy; for the progress bar
 
 
@@ -136,6 +160,10 @@ def _raters(place: Place, setting: Setting) -> list[PoolJob]:
     rated_pool(place, rater(place, setting.target, seed, setting.without))
     for seed in place.scale.seeds
   ]
+
+
+def _mean_of_raters(place: Place, setting: Setting) -> list[PoolJob]:
+  return [MeanJob(tuple(_raters(place, setting)), setting.data(place))]
 
 
 def _perplexity(keep: Keep) -> Callable[[Place, Setting], list[PoolJob]]:
@@ -190,6 +218,7 @@ def _heuristics(place: Place, setting: Setting) -> list[PoolJob]:
 
 SELECTORS: Mapping[str, Callable[[Place, Setting], Sequence[PoolJob]]] = {
   "rater": _raters,
+  "raters' mean": _mean_of_raters,
   "dsdm": _dsdm,
   "tsds": _tsds,
   "dsir": _dsir,
