@@ -34,10 +34,11 @@ def settings(place: Place) -> tuple[Setting, ...]:
 
 
 def sizes(place: Place, setting: Setting) -> dict[str, tuple[float, ...]]:
-  """Size → the shares that are discarded: fewer where training is dearer."""
+  """Size → the shares that are discarded: fewer where training is dearer, or the pool smaller."""
   fractions, (smallest, *larger) = place.scale.discard_fractions, place.scale.sizes
-  found = {smallest: fractions[-3:]}
-  return found if setting.without else found | dict.fromkeys(larger[:1], fractions[-1:])
+  if setting.without:
+    return {smallest: fractions[-3:][:2]}
+  return {smallest: fractions[-3:]} | dict.fromkeys(larger[:1], fractions[-1:])
 
 
 def arms(place: Place, setting: Setting, size: str, fraction: float) -> dict[str, Arm]:

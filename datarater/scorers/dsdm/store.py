@@ -11,10 +11,11 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from datarater.config_io import differences, to_json
 from datarater.data.fingerprints import digests
-from datarater.errors import InputError
-from datarater.runtime.atomic import atomic_path, explained
-from datarater.runtime.run_folder import run_folder
+from datarater.errors import InputError, require
+from datarater.runtime.atomic import atomic_path, explained, read_json
+from datarater.runtime.run_folder import CONFIG, run_folder
 from datarater.scorer_config import DsdmConfig
 from datarater.scorers.dsdm.features import Features
 
@@ -77,8 +78,24 @@ def open_store(folder: Path | None, origin: Origin) -> Iterator[GradientStore]:
   if folder is None:
     yield GradientStore(None, origin.stored)
     return
+  if (folder / CONFIG).is_file():
+    changed = differences(read_json(folder / CONFIG, "gradients' config"), to_json(origin))
+    require(
+      not changed,
+      f"gradients {str(folder)!r} are of another {_named(changed)}; name another folder "
+      "(--gradients), or give what they were made with",
+    )
   with run_folder(folder, origin):
     yield GradientStore(folder, origin.stored)
+
+
+def _named(changed: Sequence[str]) -> str:
+  """Fields of `Origin`, for a message: numbers and words with their values, digests without."""
+  fields = [line.split(":")[0] for line in changed]
+  plain = ("proxy", "pool")
+  return ", ".join(
+    field if field in plain else line for field, line in zip(fields, changed, strict=True)
+  )
 
 
 def _packed(features: Features, stored: np.dtype) -> dict[str, np.ndarray]:
