@@ -168,7 +168,7 @@ def _selectors(results: Results) -> Iterable[Claim]:
 
 def _others(results: Results) -> Iterable[Claim]:
   for name, of in results["lds_differences"].items():
-    mine, other = results["lds"]["DsDm"], results["lds"][name]
+    mine, other = results["lds"][results["lds_chosen"]], results["lds"][name]
     yield Claim(
       f"DsDm's linear datamodelling score is above that of {name}, beyond the interval",
       f"{mine['mean']:.2f} against {other['mean']:.2f}; by domain {of['mean']:+.2f} ± "
@@ -182,12 +182,14 @@ def _others(results: Results) -> Iterable[Claim]:
     f"{_loss(few['loss'])} against {_loss(few['baseline'])} bits per byte",
     paired["beyond_interval"] and paired["mean"] < 0,
   )
-  ratio, most = results["copies"]["KNN-KDE"]["ratio"], results["most_mass"]
-  yield Claim(
-    f"TSDS (KNN-KDE): 1,000 near-copies have at most {most} times the probability of one document",
-    f"{ratio:.2f} times; {results['copies']['KNN-Uniform']['ratio']:.2f} by KNN-Uniform",
-    ratio <= most,
-  )
+  for number, of in results["copies"].items():
+    ratio, most = of["KNN-KDE"]["ratio"], results["most_mass"]
+    yield Claim(
+      f"TSDS (KNN-KDE): {number} near-copies have at most {most} times the probability of one "
+      "document alone",
+      f"{ratio:.2f} times; {of['KNN-Uniform']['ratio']:.2f} by KNN-Uniform",
+      ratio <= most,
+    )
 
 
 def _apart(a: Any, b: Any) -> bool:

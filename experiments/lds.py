@@ -27,7 +27,11 @@ from datarater.scorers.random import RandomScorer
 from datarater.scorers.target import Example
 from experiments.jobs import Job, ModelJob, PoolJob
 
-METHODS = ("DsDm", "gradient products", "embedding similarity")
+RIDGES = (0.1, 1.0, 10.0, 100.0)
+"""λ of DsDm that are tried; see `DsdmConfig.ridge`."""
+
+BASELINES = ("gradient products", "embedding similarity")
+METHODS = (*(f"DsDm, ridge {ridge:g}" for ridge in RIDGES), *BASELINES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +107,7 @@ class PredictionJob(Job):
     )
     near = np.stack([np.nanmean(proxy.embed(of), axis=0) for of in targets.values()])
     found = (
-      attribute(pool, goal, self.settings.ridge),
+      *(attribute(pool, goal, ridge) for ridge in RIDGES),
       gradient_products(pool, goal),
       similarities(proxy.embed(texts), near),
     )
@@ -116,7 +120,7 @@ class PredictionJob(Job):
 
 
 def _key(method: str) -> str:
-  return method.replace(" ", "_")
+  return method.replace(", ", "_").replace(" ", "_")
 
 
 def _targets(data: DataConfig, most: int) -> dict[str, list[str]]:

@@ -124,9 +124,10 @@ def test_the_rater_among_all_selectors(tied, met):
 def test_what_others_claim(gap, few, ratio, expected):
   results = {
     "lds": {"DsDm": {"mean": 0.3}, "gradient products": {"mean": 0.2}},
+    "lds_chosen": "DsDm",
     "lds_differences": {"gradient products": {"mean": gap, "half_width": 0.07}},
     "few": {"tsds": cell(few, [None] * 3)},
-    "copies": {"KNN-KDE": {"ratio": ratio}, "KNN-Uniform": {"ratio": 9.0}},
+    "copies": {"100": {"KNN-KDE": {"ratio": ratio}, "KNN-Uniform": {"ratio": 9.0}}},
     "most_mass": 1.2,
   }
   assert marks("selector_claims", results) == expected

@@ -98,8 +98,8 @@ def place(tmp_path_factory):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(RaterJob, "run", run)
-    patch.setattr(selector_claims, "SUBSETS", {"cpu": 4})
-    patch.setattr(selector_claims, "COPIES", 20)
+    patch.setattr(selector_claims, "SUBSETS", {"cpu": 6})
+    patch.setattr(selector_claims, "COPIES", (20,))
     patch.setattr(selector_claims, "FEW", 0.9)
     run_suite(place, CHOSEN)
     yield place
