@@ -53,7 +53,7 @@ COPIES = (100, 1000)
 """More than the neighbours that an example may have, a tenth of the pool, crowd out all others."""
 
 MOST_MASS = 1.2
-SHOWN = ("tsds", "rater", "dsdm")
+SHOWN = ("tsds", "rater", "dsir")
 
 
 @dataclasses.dataclass(frozen=True)
