@@ -4,6 +4,7 @@ Run by it, in a process of its own, with the folder that holds `traker`: arrays 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -54,13 +55,14 @@ def main() -> None:
   given = dict(np.load(a.folder / "in.npz"))
   settings = json.loads((a.folder / "settings.json").read_text())
   peer = Peer(given, settings)
+  plain = peer.plain_seconds(settings["plain_batch"])
   seconds: list[tuple[float, float]] = []
   scores = {f"seed {seed}": peer.own(seed, seconds) for seed in range(settings["projections"])}
   scores |= {
     f"ours {relative}": peer.with_projection(given["signs"], ridge)
     for relative, ridge in settings["ridges"].items()
   }
-  np.savez(a.folder / "out.npz", seconds=np.array(seconds), **scores)  # type: ignore[arg-type]
+  np.savez(a.folder / "out.npz", plain=plain, seconds=np.array(seconds), **scores)  # type: ignore[arg-type]
 
 
 class Peer:
@@ -75,6 +77,14 @@ class Peer:
     self.model.eval()
     self.layers, self.dimension = model.layers, settings["projection"]
     self.batch, self.own_ridge = settings["peer_batch"], settings["ridge"]
+
+  def plain_seconds(self, batch: int) -> np.ndarray:
+    """What the pool takes by clock and by cores with PyTorch's own choice of attention, which vmap
+    runs row by row.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+      trak = self._traker(None, 0, 0.0, folder, contextlib.nullcontext)
+      return np.array(self._featurize(trak, batch))
 
   def own(self, seed: int, seconds: list[tuple[float, float]]) -> np.ndarray:
     """With its projector for CPUs. seconds: gets how long the pool took, by clock and by cores."""
@@ -97,7 +107,26 @@ class Peer:
     projector = Projector()
     return self._scores(projector, 0, ridge, [])
 
-  def _scores(self, projector: Any, seed: int, ridge: float, seconds: list[float]) -> np.ndarray:
+  def _scores(self, projector: Any, seed: int, ridge: float, seconds: list[Any]) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+      trak = self._traker(projector, seed, ridge, folder, lambda: sdpa_kernel(SDPBackend.MATH))
+      seconds.append(self._featurize(trak, self.batch))
+      trak.finalize_features()
+      state = self.model.state_dict()
+      trak.start_scoring_checkpoint("targets", state, 0, len(self.targets))
+      for rows in self.targets.split(self.batch):
+        trak.score((rows,), num_samples=len(rows))
+      return np.array(trak.finalize_scores("targets"))
+
+  def _featurize(self, trak: Any, batch: int) -> tuple[float, float]:
+    trak.load_checkpoint(self.model.state_dict(), model_id=0)
+    start, start_cpu = time.perf_counter(), time.process_time()
+    for rows in self.pool.split(batch):
+      trak.featurize((rows,), num_samples=len(rows))
+    return time.perf_counter() - start, time.process_time() - start_cpu
+
+  def _traker(self, projector: Any, seed: int, ridge: float, folder: str, attention: Any) -> Any:
+    """attention: makes the context that the model runs in."""
     from trak import TRAKer
     from trak.modelout_functions import AbstractModelOutput
 
@@ -107,38 +136,26 @@ class Peer:
 
       @staticmethod
       def get_output(model, weights, buffers, tokens_L):
-        with sdpa_kernel(SDPBackend.MATH):  # the fused one has no rule for vmap, and is slower
+        with attention():
           return torch.func.functional_call(model, (weights, buffers), (tokens_L[None],))[0]
 
       def get_out_to_loss_grad(self, model, weights, buffers, batch):
         del model, weights, buffers
         return torch.ones(len(batch[0]), 1)
 
-    with tempfile.TemporaryDirectory() as folder:
-      trak = TRAKer(
-        self.model,
-        MeanLoss(),
-        len(self.pool),
-        save_dir=folder,
-        device="cpu",
-        projector=projector,
-        proj_dim=self.dimension,
-        projector_seed=seed,
-        use_half_precision=False,
-        lambda_reg=ridge,
-        logging_level=100,
-      )
-      state = self.model.state_dict()
-      trak.load_checkpoint(state, model_id=0)
-      start, start_cpu = time.perf_counter(), time.process_time()
-      for rows in self.pool.split(self.batch):
-        trak.featurize((rows,), num_samples=len(rows))
-      seconds.append((time.perf_counter() - start, time.process_time() - start_cpu))
-      trak.finalize_features()
-      trak.start_scoring_checkpoint("targets", state, 0, len(self.targets))
-      for rows in self.targets.split(self.batch):
-        trak.score((rows,), num_samples=len(rows))
-      return np.array(trak.finalize_scores("targets"))
+    return TRAKer(
+      self.model,
+      MeanLoss(),
+      len(self.pool),
+      save_dir=folder,
+      device="cpu",
+      projector=projector,
+      proj_dim=self.dimension,
+      projector_seed=seed,
+      use_half_precision=False,
+      lambda_reg=ridge,
+      logging_level=100,
+    )
 
 
 def as_ours(grads: dict[str, torch.Tensor], layers: int) -> torch.Tensor:

@@ -22,6 +22,13 @@ from datarater.scorers.fitted import Fitting, load_scorer
 from datarater.scorers.target import Example, texts_target
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quick_to_compile():
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def pool():
   random = np.random.default_rng(0)
@@ -38,12 +45,19 @@ def fitted(pool, proxies):
   return DsdmScorer.fit(pool, TARGET, CONFIG, Fitting(proxies[:1]))
 
 
+def map_examples(texts):
+  return [Example(text) for text in texts]
+
+
+def kernel_scores(gradients, pool):
+  """By the formula, from gradients."""
+  x, t = gradients(map_examples(pool)).values, gradients(TARGET[0].examples).values
+  return attribute(x, t.mean(0, keepdims=True), CONFIG.ridge)[0]
+
+
 def test_scores_are_those_of_the_kernel(pool, proxies, fitted):
   """The derivative forward equals projected gradients times the kernel's solution."""
-  gradients = Gradients(proxies[0], CONFIG)
-  x = gradients([Example(text) for text in pool]).values
-  t = gradients(TARGET[0].examples).values
-  expected = attribute(x, t.mean(0, keepdims=True), CONFIG.ridge)[0]
+  expected = kernel_scores(Gradients(proxies[0], CONFIG), pool)
   expected /= expected.std()
   np.testing.assert_allclose(fitted.score(pool), expected, rtol=1e-3, atol=1e-3)
 
@@ -51,7 +65,7 @@ def test_scores_are_those_of_the_kernel(pool, proxies, fitted):
 def test_the_same_for_dense_projections_and_without_a_kernel(pool, proxies):
   config = dataclasses.replace(CONFIG, kind="dense", kernel=False)
   gradients = Gradients(proxies[0], config)
-  x = gradients([Example(text) for text in pool]).values
+  x = gradients(map_examples(pool)).values
   t = gradients(TARGET[0].examples).values
   expected = x @ t.mean(0)
   fitted = DsdmScorer.fit(pool, TARGET, config, Fitting(proxies[:1]))
@@ -101,17 +115,12 @@ def test_the_pools_order_does_not_matter(pool, proxies, fitted):
 def test_proxies_are_averaged_each_on_its_own_scale(pool, proxies, fitted):
   both = DsdmScorer.fit(pool, TARGET, CONFIG, Fitting(proxies))
   first, second = (
-    attribute(x(map_examples(pool)).values, x(TARGET[0].examples).values.mean(0)[None], 0.1)[0]
-    for x in (Gradients(proxy, CONFIG, number) for number, proxy in enumerate(proxies))
+    kernel_scores(Gradients(proxy, CONFIG, number), pool) for number, proxy in enumerate(proxies)
   )
   expected = (first / first.std() + second / second.std()) / 2
   np.testing.assert_allclose(both.score(pool), expected, rtol=1e-3, atol=2e-3)
   assert both.score_flops(np.array([5, 50])) == 2 * fitted.score_flops(np.array([5, 50])) > 0
   assert both.fit_flops > fitted.fit_flops > 0
-
-
-def map_examples(texts):
-  return [Example(text) for text in texts]
 
 
 def test_targets_weigh_the_same_however_many_examples_they_have(pool, proxies):
