@@ -98,7 +98,7 @@ def place(tmp_path_factory):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(RaterJob, "run", run)
-    patch.setattr(selector_claims, "SUBSETS", {"cpu": 6})
+    patch.setattr(selector_claims, "SUBSETS", {"cpu": 8})
     patch.setattr(selector_claims, "COPIES", (20,))
     patch.setattr(selector_claims, "FEW", 0.9)
     run_suite(place, CHOSEN)

@@ -22,7 +22,7 @@ from datarater.errors import require
 from datarater.scorer_config import TsdsConfig
 from datarater.scorers.fitted import FittedScorer, Fitting, require_pool
 from datarater.scorers.proxy import Proxy
-from datarater.scorers.target import Target
+from datarater.scorers.target import Target, require_targets
 from datarater.scorers.tsds.distribution import distribution, search_of
 from datarater.scorers.tsds.neighbours import ExactSearch
 from datarater.scorers.tsds.vectors import (
@@ -67,6 +67,7 @@ class TsdsScorer(FittedScorer):
     """
     if embed is None:
       cls.check(targets, config, fitting)
+    require_targets(targets, cls.name)
     digests_Nx, has_text_N = digests_of(pool)
     require_pool(len(digests_Nx), cls.name)
     facts: dict[str, Any] = {}
