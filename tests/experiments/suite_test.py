@@ -134,7 +134,7 @@ def test_results_hold_what_they_promise(place):
 
 
 def test_raters_are_shared_and_nothing_is_done_twice(place):
-  more_seeds, untrained, without_own, clean, populations = 2, 2, 1, 1, 4
+  more_seeds, untrained, without_own, clean, populations = 2, 2, 2, 1, 4
   raters = list((place.root / "raters").iterdir())
   trained = 2 * 2 + more_seeds + untrained
   assert len(raters) == trained + without_own + clean + populations
