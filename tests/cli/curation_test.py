@@ -109,7 +109,7 @@ def test_inspect_prints_and_writes_a_page(capsys, corpus, ratings, tmp_path):
 def test_options_that_make_no_sense_are_named(capsys, corpus, ratings, tmp_path):
   output = ["--output", tmp_path / "x"]
   score = ["score", "--input", corpus, *output]
-  assert "no rater is given" in refused(capsys, *score)
+  assert "no scorer is given" in refused(capsys, *score)
   assert "give several as NAME=FOLDER" in refused(capsys, *score, "--rater", "a", "b")
   assert "workers is 0" in refused(capsys, *score, "--control", "--workers", "0")
   limited = [*score, "--control", "--limit", "3", "--workers", "2"]

@@ -77,6 +77,11 @@ def _submit_all(
   try:
     with hidden:
       return {pool.submit(_do, shard): shard for shard in shards}
+  except OSError as error:
+    if str(error) != "handle is closed":
+      raise
+    # A worker that died while others were being begun has closed the pool's pipes under us.
+    raise BrokenProcessPool("a worker died before all had begun") from error
   finally:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
