@@ -1,7 +1,7 @@
 """Settings of work on corpora: how documents are rated, how files are read, and where."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from datarater.errors import require
 
@@ -51,6 +51,16 @@ class ScoreConfig:
   signals: bool = False
   fingerprints: bool = False
   max_record_mib: float = 32.0
+
+  @property
+  def reading(self) -> dict[str, Any]:
+    """Arguments of `data.formats.read_records`."""
+    return {
+      "text_key": self.text_key,
+      "id_key": self.id_key,
+      "domain_key": self.domain_key,
+      "max_record_bytes": int(self.max_record_mib * (1 << 20)),
+    }
 
   def __post_init__(self) -> None:
     require(bool(self.text_key), "ScoreConfig.text_key is empty; name the field of the text")

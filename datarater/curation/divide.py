@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from datarater.config_io import from_json
+from datarater.corpus_config import ScoreConfig
 from datarater.curation import ratings as side
 from datarater.curation.candidates import side_batches
 from datarater.curation.counts import Counts
@@ -88,16 +90,8 @@ class DivideShard:
         mark.write_text(str(read))
         marked = read
 
-    s = self.settings
-    yield from read_records(
-      shard.path,
-      s["text_key"],
-      s["id_key"],
-      s["domain_key"],
-      limit=limit,
-      max_record_bytes=int(s["max_record_mib"] * 2**20),
-      progress=progress,
-    )
+    reading = from_json(ScoreConfig, self.settings).reading
+    yield from read_records(shard.path, limit=limit, progress=progress, **reading)
     mark.unlink(missing_ok=True)
 
 

@@ -53,16 +53,8 @@ class Corpus:
 
   def documents(self) -> Iterator[tuple[str, str]]:
     """(id, text); what cannot be read is left to `score`, which sets it aside."""
-    c = self._config
     for shard in self._shards:
-      records = read_records(
-        shard.path,
-        c.text_key,
-        c.id_key,
-        c.domain_key,
-        whole=False,
-        max_record_bytes=int(c.max_record_mib * 2**20),
-      )
+      records = read_records(shard.path, whole=False, **self._config.reading)
       for record in records:
         if not isinstance(record, BadRecord):
           yield record.id, record.text

@@ -98,16 +98,8 @@ class RateShard:
       nonlocal read
       read += more
 
-    c = self.config
     records = read_records(
-      shard.path,
-      c.text_key,
-      c.id_key,
-      c.domain_key,
-      whole=False,
-      limit=self.limit,
-      max_record_bytes=int(c.max_record_mib * _MEBIBYTE),
-      progress=progress,
+      shard.path, whole=False, limit=self.limit, progress=progress, **self.config.reading
     )
     for record in records:
       yield record, read

@@ -53,8 +53,7 @@ def _examples(shard: Shard, config: ScoreConfig) -> Iterator[Example]:
     for item in parse_items(content, kind, f"target file {str(shard.path)!r}"):
       yield Example(item.choices[item.gold], item.context)
     return
-  keys = config.text_key, config.id_key, config.domain_key
-  for record in read_records(shard.path, *keys, whole=False):
+  for record in read_records(shard.path, whole=False, **config.reading):
     if isinstance(record, BadRecord):
       raise InputError(
         f"target file {str(shard.path)!r}, record {record.number}: {record.reason} "

@@ -51,10 +51,16 @@ class Proxy:
 
   def embed(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
     """float32 [N, W]: the mean of the last features over what is predicted; NaN without tokens."""
+    return self.embed_with_tokens(texts, progress)[0]
+
+  def embed_with_tokens(
+    self, texts: Sequence[str], progress: bool = False
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """(`embed`, tokens int32 [N])."""
     width = self.model.width
     return rate_documents(
       texts, self.tokenizer, self._embed_BxSxW, self.shapes, progress=progress, width=width
-    )[0]
+    )
 
   def forward_flops(self, tokens: np.ndarray) -> float:
     """Of one pass over documents of so many tokens: a third of a training step."""

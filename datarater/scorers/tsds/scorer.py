@@ -154,9 +154,9 @@ class _Counting:
     self._proxy, self.flops = proxy, 0.0
 
   def __call__(self, texts: Sequence[str]) -> np.ndarray:
-    tokens = np.array([len(self._proxy.tokenizer.encode(text)) for text in texts], np.int32)
-    self.flops += self._proxy.forward_flops(tokens)
-    return self._proxy.embed(texts)
+    vectors_NxD, tokens_N = self._proxy.embed_with_tokens(texts)
+    self.flops += self._proxy.forward_flops(tokens_N)
+    return vectors_NxD
 
 
 def _by_target(target_MxD: np.ndarray, targets: Sequence[Target], width: int) -> list[np.ndarray]:
