@@ -15,33 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch_transformer import Transformer
+from torch_transformer import LanguageModel
 
 from datarater.config import ModelConfig
 
 PRODUCTS = ["query", "key", "value"]
 BLOCKS = ["attention_norm", "attention_out", "key", "mlp_in", "mlp_norm", "mlp_out", *PRODUCTS[::2]]
 """Of a block, in the order of our parameters."""
-
-
-class LanguageModel(nn.Module):
-  """Mean nats [B] over the tokens that each row predicts, all but its first."""
-
-  mask: torch.Tensor
-
-  def __init__(self, model: ModelConfig, vocab_size: int, length: int):
-    super().__init__()
-    self.transformer = Transformer(model, vocab_size, length)
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    self.register_buffer("mask", causal, persistent=False)
-
-  def forward(self, tokens_BxL: torch.Tensor) -> torch.Tensor:
-    features = self.transformer(tokens_BxL, self.mask)[:, :-1]
-    logits = features @ self.transformer.embedding.weight.T
-    nll = nn.functional.cross_entropy(logits.transpose(1, 2), tokens_BxL[:, 1:], reduction="none")
-    return nll.mean(1)
 
 
 def main() -> None:

@@ -85,3 +85,21 @@ def to_torch(transformer: PyTree) -> dict[str, np.ndarray]:
     kernels = [np.asarray(stacked[name]["kernel"][layer]).T for name in ("query", "key", "value")]
     named[f"{block}qkv.weight"] = np.concatenate(kernels)
   return {name: np.array(value) for name, value in named.items()}
+
+
+class LanguageModel(nn.Module):
+  """Mean nats [B] over the tokens that each row predicts, all but its first."""
+
+  mask: torch.Tensor
+
+  def __init__(self, model: ModelConfig, vocab_size: int, length: int):
+    super().__init__()
+    self.transformer = Transformer(model, vocab_size, length)
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    self.register_buffer("mask", causal, persistent=False)
+
+  def forward(self, tokens_BxL: torch.Tensor) -> torch.Tensor:
+    features = self.transformer(tokens_BxL, self.mask)[:, :-1]
+    logits = features @ self.transformer.embedding.weight.T
+    nll = nn.functional.cross_entropy(logits.transpose(1, 2), tokens_BxL[:, 1:], reduction="none")
+    return nll.mean(1)

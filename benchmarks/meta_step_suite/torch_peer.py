@@ -13,9 +13,8 @@ import numpy as np
 import optax
 import torch
 import torchopt
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch_transformer import Transformer, to_torch
+from torch_transformer import LanguageModel, to_torch
 
 from datarater.config import OptimizerConfig
 from meta_step_suite.problem import ADAM, Case, Start
@@ -28,24 +27,6 @@ def prepare(platform: str) -> bool:
   """Sets PyTorch to all cores; False where it has no access to the platform."""
   torch.set_num_threads(os.cpu_count() or 1)
   return platform == "cpu" or (platform == "gpu" and torch.cuda.is_available())
-
-
-class LanguageModel(nn.Module):
-  """Mean nats [B] over the tokens that each row predicts, all but its first."""
-
-  mask: torch.Tensor
-
-  def __init__(self, case: Case):
-    super().__init__()
-    self.transformer = Transformer(case.model, case.vocab_size, case.length)
-    causal = torch.ones(case.length, case.length, dtype=torch.bool).tril()
-    self.register_buffer("mask", causal, persistent=False)
-
-  def forward(self, tokens_BxL: torch.Tensor) -> torch.Tensor:
-    features = self.transformer(tokens_BxL, self.mask)[:, :-1]
-    logits = features @ self.transformer.embedding.weight.T
-    nll = nn.functional.cross_entropy(logits.transpose(1, 2), tokens_BxL[:, 1:], reduction="none")
-    return nll.mean(1)
 
 
 class HandAdam:
@@ -90,7 +71,7 @@ class TorchMetaGradient:
       named = to_torch(tree["transformer"])
       return tuple(torch.from_numpy(named[name]).to(device) for name in self._names)
 
-    self._model = LanguageModel(case).to(device)
+    self._model = LanguageModel(case.model, case.vocab_size, case.length).to(device)
     prefix = "transformer."
     self._names = [name.removeprefix(prefix) for name, _ in self._model.named_parameters()]
     self._theta = tensors(start.theta)
