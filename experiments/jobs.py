@@ -195,12 +195,7 @@ class PerplexityJob(PoolJob):
 
   @property
   def flops(self) -> float:
-    config = self.model.config
-    return (
-      _tokens(self.data)
-      / (3 * config.steps * config.batch * config.data.length)
-      * (self.model.flops)
-    )
+    return pass_flops(self.model, self.data)
 
   def rate(self, root: Path, source: Source) -> RatedPool:
     texts = [source[i].text for i in range(len(source))]
@@ -324,6 +319,12 @@ def _settings(value: Any) -> Any:
     if mine != field.default:
       found[field.name] = _settings(mine)
   return found
+
+
+def pass_flops(model: ModelJob, data: DataConfig) -> float:
+  """About what a forward pass of a language model over a pool costs: a third of training on it."""
+  config = model.config
+  return _tokens(data) * model.flops / (3 * config.steps * config.batch * config.data.length)
 
 
 @functools.lru_cache

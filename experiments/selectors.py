@@ -32,7 +32,7 @@ from datarater.scorers.proxy import load_proxy
 from datarater.scorers.target import texts_target
 from experiments.arms import learning_rate, pool_data, rated_pool, rater
 from experiments.experiment import Place
-from experiments.jobs import ModelJob, PerplexityJob, PoolJob, RaterJob
+from experiments.jobs import ModelJob, PerplexityJob, PoolJob, RaterJob, pass_flops
 from experiments.queue import seconds_of
 from experiments.statistics import standardised
 
@@ -40,6 +40,10 @@ COST = "cost.json"
 DSDM_PROXIES = 2
 DSDM_RIDGE = 0.1
 """Next to none, as in TRAK; `selector_claims` found 10 to be better, after the comparison ran."""
+
+
+PASSES = {"dsdm": 5, "tsds": 1}
+"""Over the pool, of each proxy: about, for the progress bar."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +88,8 @@ class SelectorJob(PoolJob):
 
   @property
   def flops(self) -> float:
-    passes = {"dsdm": 1.5, "tsds": 0.5}.get(self.scorer, 0.0) if self.draw is None else 0.0
-    return passes * sum(proxy.flops for proxy in self.proxies) * _PASSES
+    passes = PASSES.get(self.scorer, 0) if self.draw is None else 0
+    return passes * sum(pass_flops(proxy, self.data) for proxy in self.proxies)
 
   @property
   def _undrawn(self) -> "SelectorJob":
@@ -144,9 +148,6 @@ class MeanJob(PoolJob):
     ratings = np.mean([standardised(each.ratings) for each in rated], axis=0)
     flops = sum(each.flops for each in rated)
     return RatedPool(ratings.astype(np.float32), flops, rated[0].tokens)
-
-
-_PASSES = 3.0  # over the pool of the cpu preset, in trainings of a proxy; for the progress bar
 
 
 def proxy(place: Place, setting: Setting, seed: int) -> ModelJob:
