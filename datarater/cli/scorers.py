@@ -90,9 +90,7 @@ def _check(o: ScorerOptions) -> None:
     "no scorer is given; give --rater FOLDER, --scorer NAME, --fitted FOLDER, or --control alone",
   )
   for name, given in (("target", o.target), ("proxy", o.proxy), ("gradients", o.gradients)):
-    require(
-      not given or bool(o.fits), f"--{name} is for a scorer that is fitted; add --scorer NAME"
-    )
+    require(not given or bool(o.scorer), f"--{name} is for a scorer; add --scorer NAME")
 
 
 def _fitted(
