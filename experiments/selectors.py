@@ -38,10 +38,6 @@ from experiments.statistics import standardised
 
 COST = "cost.json"
 DSDM_PROXIES = 2
-DSDM_RIDGE = 0.1
-"""Next to none, as in TRAK; `selector_claims` found 10 to be better, after the comparison ran."""
-
-
 PASSES = {"dsdm": 5, "tsds": 1}
 """Over the pool, of each proxy: about, for the progress bar."""
 
@@ -182,7 +178,7 @@ def _dsdm(place: Place, setting: Setting) -> list[PoolJob]:
   return [
     SelectorJob(
       "dsdm",
-      DsdmConfig(ridge=DSDM_RIDGE, seed=seed),
+      DsdmConfig(seed=seed),
       setting.data(place),
       setting.target,
       tuple(proxy(place, setting, seed + len(seeds) * k) for k in range(DSDM_PROXIES)),

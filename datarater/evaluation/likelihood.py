@@ -1,8 +1,7 @@
 """How likely a language model finds text: after a context, or on its own.
 
-A pair (context, continuation) is encoded as one text, and the tokens beyond those of the context
-alone are the continuation's; spaces that end the context go to the continuation first. So does
-lm-evaluation-harness (`TemplateLM._encode_pair`), and so its numbers are ours.
+A pair (context, continuation) is encoded as lm-evaluation-harness does (`data.continuation`), and
+so its numbers are ours.
 
 What a model was trained on has at most L tokens a row, the separator in front included. A context
 that does not fit is cut from the left. A continuation that does not fit is scored in windows: each
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datarater.data.blocks import blocks
+from datarater.data.continuation import encode_pair
 from datarater.data.documents import pack
 from datarater.data.packing import Chunk, cut
 from datarater.data.tokenizers import Tokenizer
@@ -59,7 +59,7 @@ def continuation_likelihoods(
   length, separator = model.shapes.length, model.tokenizer.separator_id
 
   def segments(pair: tuple[str, str]) -> tuple[list[Segment], bool]:
-    tokens, start = encode_pair(model.tokenizer, *pair)
+    tokens, start = _encoded(model.tokenizer, *pair)
     return windows(tokens, start, separator, length), len(tokens) >= length
 
   found = _likelihoods(model, unique, segments, lambda pair: len(pair[0]) + len(pair[1]), advance)
@@ -86,16 +86,13 @@ def text_likelihoods(
   return _likelihoods(model, texts, segments, len, advance)
 
 
-def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[np.ndarray, int]:
-  """(int32 tokens of both, number of those that are context); at least one is continuation."""
+def _encoded(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[np.ndarray, int]:
   require(bool(continuation), f"the continuation of {context[-40:]!r} is empty; give it text")
-  kept = context.rstrip()
-  whole = tokenizer.encode(context + continuation)
+  tokens, start = encode_pair(tokenizer, context, continuation)
   require(
-    len(whole) > 0, f"{context + continuation!r} has no tokens; use a tokenizer that covers it"
+    len(tokens) > 0, f"{context + continuation!r} has no tokens; use a tokenizer that covers it"
   )
-  # Where the tokenizer joins across the border, the last token is still the continuation's.
-  return whole, min(len(tokenizer.encode(kept)), len(whole) - 1) if kept else 0
+  return tokens, start
 
 
 def windows(tokens: np.ndarray, start: int, separator: int, length: int) -> list[Segment]:

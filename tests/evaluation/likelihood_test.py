@@ -12,7 +12,7 @@ from datarater.data.packing import Chunk, assemble
 from datarater.data.tokenizers import ByteTokenizer
 from datarater.errors import InputError
 from datarater.evaluation import likelihood
-from datarater.evaluation.likelihood import encode_pair, windows
+from datarater.evaluation.likelihood import windows
 from datarater.evaluation.trained import TrainedModel
 from datarater.models import language_model
 
@@ -144,30 +144,6 @@ def test_advance_counts_every_pair(model):
   likelihood.continuation_likelihoods(model, [*pairs(2, 9), *pairs(2, 4)], done.append)
   assert sum(done) == 13
   assert len(likelihood.continuation_likelihoods(model, []).log) == 0
-
-
-class Merging:
-  """A tokenizer that joins `ab` into one token: its border moves with what follows."""
-
-  vocab_size, separator_id = 258, 257
-
-  def encode(self, text: str) -> np.ndarray:
-    return np.frombuffer(text.replace("ab", "\x01").encode(), np.uint8).astype(np.int32)
-
-
-def test_the_border_is_where_the_harness_puts_it():
-  # Spaces that end the context belong to the continuation.
-  assert encode_pair(ByteTokenizer(), "one  ", "two")[1] == 3
-  assert encode_pair(ByteTokenizer(), "one", "  two")[1] == 3
-  assert encode_pair(ByteTokenizer(), "", "two")[1] == 0
-  assert encode_pair(ByteTokenizer(), " ", "two")[1] == 0
-  assert encode_pair(ByteTokenizer(), "é", "字")[1] == 2
-  # The whole is encoded, and what is beyond the context's own tokens is the tail.
-  tokens, start = encode_pair(Merging(), "ca", "bd")
-  np.testing.assert_array_equal(tokens, [ord("c"), 1, ord("d")])
-  assert start == 2
-  # Where nothing is beyond them, the last token is the tail.
-  assert encode_pair(Merging(), "ca", "b")[1] == 1
 
 
 def test_an_empty_continuation_is_refused(model):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datarater.data.continuation import encode_pair
 from datarater.data.documents import RowShapes, pack
 from datarater.data.packing import Chunk, cut
 from datarater.data.tokenizers import Tokenizer
@@ -68,8 +69,7 @@ def pieces_of(
   """
   pieces = []
   for number, example in enumerate(examples):
-    whole = tokenizer.encode(example.whole)
-    start = _context_tokens(example, tokenizer, len(whole))
+    whole, start = encode_pair(tokenizer, example.context, example.text)
     if start > 0 and len(whole) - start < length:
       kept = whole[-(length - 1) :]
       tokens = np.concatenate([[tokenizer.separator_id], kept]).astype(np.int32)
@@ -96,13 +96,6 @@ def weighted_batches(pieces: Sequence[Piece], shapes: RowShapes) -> Iterator[Wei
     piece_BxS = batch.document_ids_BxS
     example_BxS = np.where(piece_BxS >= 0, examples[piece_BxS], -1)
     yield Weighted(batch, np.where(counts_BxL, weights[piece_BxL], np.float32(0)), example_BxS)
-
-
-def _context_tokens(example: Example, tokenizer: Tokenizer, whole: int) -> int:
-  """How many tokens of the whole are context; spaces that end it are the text's."""
-  context = example.context.rstrip()
-  # Where the tokenizer joins across the border, the last token is still the text's.
-  return max(0, min(len(tokenizer.encode(context)), whole - 1)) if context else 0
 
 
 def _spaced(chunks: Sequence[Chunk], most: int) -> list[Chunk]:
