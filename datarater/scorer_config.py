@@ -132,14 +132,17 @@ class TsdsConfig:
     C: Scale of distances, about the length of a vector.
     sigma: Distance within which documents count as near-copies, which share their probability; 0:
       none do.
-    max_K: Most neighbours of a target example; never more than a tenth of the pool.
-    kde_K: Most near-copies of a document that count; never more than a tenth of the pool.
+    max_K: Most neighbours of a target example.
+    kde_K: Most near-copies of a document that count.
     method: `exact` looks at every document, `approximate` at those of a few inverted lists (extra
       `selectors`).
     probes: How many of the √N / 2 lists the approximate search looks at.
     seed: Of the approximate search.
+    whiten: Give a proxy's embeddings the same variance in all directions, and a length of C, for
+      which σ is meant.
     vectors: A .npz or .safetensors file of embeddings, `pool` [N, D] and `target` [M, D] in the
-      order of their documents (several targets one after the other), in place of a proxy's.
+      order of their documents (several targets one after the other), in place of a proxy's; taken
+      as they are.
   """
 
   alpha: float = 0.5
@@ -150,6 +153,7 @@ class TsdsConfig:
   method: Literal["exact", "approximate"] = "exact"
   probes: int = 10
   seed: int = 0
+  whiten: bool = True
   vectors: str = ""
 
   def __post_init__(self) -> None:

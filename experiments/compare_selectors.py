@@ -34,10 +34,10 @@ def settings(place: Place) -> tuple[Setting, ...]:
 
 
 def sizes(place: Place, setting: Setting) -> dict[str, tuple[float, ...]]:
-  """Size → the shares that are discarded: fewer where training is dearer, or the pool smaller."""
+  """Size → the shares that are discarded: fewer where training is dearer."""
   fractions, (smallest, *larger) = place.scale.discard_fractions, place.scale.sizes
-  if setting.without:
-    return {smallest: fractions[-3:][:2]}
+  if setting.without:  # fewer documents that are of use
+    return {smallest: fractions[-3:][:2]} | dict.fromkeys(larger[:1], fractions[-2:][:1])
   return {smallest: fractions[-3:]} | dict.fromkeys(larger[:1], fractions[-1:])
 
 
@@ -50,10 +50,10 @@ def arms(place: Place, setting: Setting, size: str, fraction: float) -> dict[str
 
 
 def asked(place: Place) -> dict[str, list[TaskJob]]:
-  """Arm → the tasks that its models are asked: the first setting, the last size and share."""
+  """Arm → tasks for its models: of the first setting, the second size and the last share."""
   setting, *_ = settings(place)
-  size, fractions = list(sizes(place, setting).items())[-1]
-  every = {**arms(place, setting, size, fractions[-1]), UNFILTERED: unfiltered(place, size)}
+  size, fraction = place.scale.sizes[:2][-1], place.scale.discard_fractions[-1]
+  every = {**arms(place, setting, size, fraction), UNFILTERED: unfiltered(place, size)}
   return {
     name: [
       TaskJob(dataclasses.replace(job, keeps_model=True), place.scale.suite, place.scale.task_items)
@@ -85,14 +85,16 @@ def measure(place: Place) -> dict[str, Any]:
   ranks = ranked(cells)
   tasks = _tasks(place)
   costs = {s.name: {n: selection_cost(place, s, n) for n in SELECTORS} for s in settings(place)}
+  multipliers = compute_multipliers(cells)
   return {
-    "finding": told(cells, ranks, tasks),
+    "finding": told(cells, ranks, tasks, multipliers),
     "difference": "The paper compares with perplexity alone; Engstrom et al. 2024 find DsDm above "
     "random and similarity to a target at or below it, on tasks that are not the target.",
     "seeds": place.scale.seeds,
     "hoped_share": HOPED_SHARE,
     "ranks": ranks,
     "costs": costs,
+    "compute_multipliers": multipliers,
     "tasks": tasks,
     "cells": cells,
   }
@@ -153,6 +155,24 @@ def every_cell(cells: Mapping[str, Any]) -> dict[tuple[str, str, str], Mapping[s
   }
 
 
+def compute_multipliers(cells: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+  """Size → selector → FLOPs that training on everything takes, over those that training on a
+  selection takes to reach the same loss (Engstrom et al. 2024), in the first setting
+  and the last share of each size; mean over seeds, None where one never reaches it. The cost of
+  selecting is not in it.
+  """
+  by_size = next(iter(cells.values()))
+  return {
+    size: {name: _multiplier(of["flops_share"]) for name, of in [*by_share.values()][-1].items()}
+    for size, by_share in by_size.items()
+  }
+
+
+def _multiplier(shares: Sequence[float | None]) -> float | None:
+  reached = [1 / share for share in shares if share is not None]
+  return float(np.mean(reached)) if len(reached) == len(shares) else None
+
+
 def _tasks(place: Place) -> dict[str, Any]:
   """task → arm → bits per byte of the right answer by seed, and the difference to random."""
   found: dict[str, Any] = {}
@@ -170,7 +190,12 @@ def _tasks(place: Place) -> dict[str, Any]:
   return found
 
 
-def told(cells: Mapping[str, Any], ranks: Mapping[str, Any], tasks: Mapping[str, Any]) -> str:
+def told(
+  cells: Mapping[str, Any],
+  ranks: Mapping[str, Any],
+  tasks: Mapping[str, Any],
+  multipliers: Mapping[str, Mapping[str, float | None]],
+) -> str:
   """What was found, in sentences."""
   rater, best = ranks["rater"], next(iter(ranks))
   order = ", ".join(f"{name} {of['mean_rank']:.1f}" for name, of in ranks.items())
@@ -204,6 +229,9 @@ def told(cells: Mapping[str, Any], ranks: Mapping[str, Any], tasks: Mapping[str,
     + ", ".join(f"{name} {mean:+.3f}" for name, mean in means.items())
     + "."
   )
+  for size, of in multipliers.items():
+    reached = [f"{name} {x:.1f}" for name, x in of.items() if x is not None]
+    parts.append(f"Compute multipliers at {size}: {', '.join(reached)}; the others: none.")
   return " ".join(parts)
 
 
@@ -223,21 +251,30 @@ def table(results: Mapping[str, Any]) -> str:
   """A row a selector: loss on the target in each cell, the other domains, tasks, and cost."""
   cells, ranks = every_cell(results["cells"]), results["ranks"]
   costs = next(iter(results["costs"].values()))
+  *_, multipliers = results["compute_multipliers"].values()
   head = [f"{setting}, {size}, {float(share):.0%}" for setting, size, share in cells]
   lines = [
-    f"| selector | mean rank | {' | '.join(head)} | TFLOP | minutes |",
-    "|---" * (len(head) + 4) + "|",
+    f"| selector | mean rank | {' | '.join(head)} | compute | TFLOP | minutes |",
+    "|---" * (len(head) + 5) + "|",
   ]
   for name, of in ranks.items():
     losses = [f"{np.mean(cell[name]['loss']):.3f}{_mark(cell[name])}" for cell in cells.values()]
     cost = costs.get(name, {"flops": 0.0, "minutes": 0.0})
+    multiplier = f"{multipliers[name]:.1f}x" if multipliers[name] else "never"
     lines.append(
-      f"| {name} | {of['mean_rank']:.1f} | {' | '.join(losses)} | {cost['flops'] / 1e12:.1f} | "
-      f"{cost['minutes']:.1f} |"
+      f"| {name} | {of['mean_rank']:.1f} | {' | '.join(losses)} | {multiplier} | "
+      f"{cost['flops'] / 1e12:.1f} | {cost['minutes']:.1f} |"
     )
   base = [f"{np.mean(next(iter(of.values()))['baseline']):.3f}" for of in cells.values()]
-  lines += [f"| everything | | {' | '.join(base)} | | |", ""]
-  return "\n".join([*lines, "Bits per byte on the target; * better, † worse than a random share."])
+  lines += [f"| everything | | {' | '.join(base)} | 1.0x | | |", ""]
+  return "\n".join(
+    [
+      *lines,
+      "Bits per byte on the target; * better, † worse than a random share. Compute: FLOPs of "
+      "training on everything over those that reach the same loss on the selection, with the "
+      "largest model. TFLOP, minutes of a core: of selecting.",
+    ]
+  )
 
 
 def _mark(found: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from datarater.scorer_config import DsdmConfig, TsdsConfig
 from datarater.scorers.dsdm.lds import lds
 from datarater.scorers.proxy import load_proxy
 from datarater.scorers.tsds.scorer import probabilities
+from datarater.scorers.tsds.vectors import whitened
 from experiments.arms import Arm, cell, kept, random_drop, unfiltered
 from experiments.experiment import Experiment, Place, Results, main
 from experiments.jobs import Job, ModelJob
@@ -50,7 +51,6 @@ FEW = 0.99
 """Discarded: TSDS keeps 1%."""
 
 COPIES = (100, 1000)
-"""More than the neighbours that an example may have, a tenth of the pool, crowd out all others."""
 
 MOST_MASS = 1.2
 SHOWN = ("tsds", "rater", "dsir")
@@ -91,10 +91,10 @@ class CopiesJob(Job):
     found = {}
     for name, sigma in (("KNN-Uniform", 0.0), ("KNN-KDE", TsdsConfig.sigma)):
       config = TsdsConfig(sigma=sigma)
-      alone = probabilities(pool, [target], config)
+      alone = _whitened_probabilities(pool, target, config)
       likeliest = int(np.argmax(alone))
       copies = embed(near_copies(texts[likeliest], self.copies))
-      crowded = probabilities(np.concatenate([pool, copies]), [target], config)
+      crowded = _whitened_probabilities(np.concatenate([pool, copies]), target, config)
       together = crowded[likeliest] + crowded[len(pool) :].sum()
       found[name] = {
         "alone": float(alone[likeliest]),
@@ -106,6 +106,14 @@ class CopiesJob(Job):
   def result(self, root: Path) -> dict[str, Any]:
     """Variant → probability alone, together with its copies, and their ratio."""
     return read_json(self.result_path(root), "copies")
+
+
+def _whitened_probabilities(
+  pool_NxD: np.ndarray, target_MxD: np.ndarray, config: TsdsConfig
+) -> np.ndarray:
+  """As `TsdsScorer` has them with a proxy's embeddings."""
+  white_NxD, targets = whitened(pool_NxD, [target_MxD], config.C)
+  return probabilities(white_NxD, targets, config)
 
 
 def near_copies(text: str, number: int) -> list[str]:

@@ -1,5 +1,6 @@
 """TsdsScorer: ratings are log probabilities of the pool's documents, and what is refused."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -14,6 +15,7 @@ from datarater.scorers.proxy import Proxy
 from datarater.scorers.target import texts_target
 from datarater.scorers.tsds import TsdsScorer
 from datarater.scorers.tsds.scorer import WITHOUT, probabilities
+from datarater.scorers.tsds.vectors import whitened
 
 POOL = [f"document {i}" for i in range(200)]
 WANTED = [f"example {i}" for i in range(6)]
@@ -130,7 +132,8 @@ def test_vectors_come_from_a_file(tmp_path, suffix):
   np.testing.assert_allclose(ratings, fitted().score(POOL), rtol=1e-4)
 
 
-def test_vectors_come_from_a_proxy():
+@pytest.mark.parametrize("whiten", [True, False])
+def test_vectors_come_from_a_proxy(whiten):
   import jax
 
   from datarater.config import ModelConfig
@@ -141,13 +144,45 @@ def test_vectors_come_from_a_proxy():
   theta = init_language_model(model, 257, jax.random.key(0), 32)
   proxy = Proxy(model, 32, ByteTokenizer(), jax.tree.map(np.asarray, theta))
   pool = ["", *POOL]
-  scorer = fitted(pool, embed=None, fitting=Fitting(proxies=(proxy,)))
-  p = probabilities(proxy.embed(POOL), [proxy.embed(WANTED)], CONFIG)
+  config = dataclasses.replace(CONFIG, whiten=whiten)
+  scorer = fitted(pool, config=config, embed=None, fitting=Fitting(proxies=(proxy,)))
+  vectors, wanted = proxy.embed(POOL), [proxy.embed(WANTED)]
+  p = probabilities(*(whitened(vectors, wanted, CONFIG.C) if whiten else (vectors, wanted)), CONFIG)
   ratings = scorer.score(pool)
   assert np.isnan(ratings[0])
   np.testing.assert_allclose(np.exp(ratings[1:][p > 0]), p[p > 0], rtol=1e-4)
   tokens = np.array([len(text) for text in [*pool, *WANTED]])
   assert scorer.fit_flops == pytest.approx(proxy.forward_flops(tokens))
+
+
+def test_whitened_vectors_vary_alike_and_copies_stay_near():
+  random = np.random.default_rng(0)
+  scales = np.array([30.0, 3.0, 0.3, 0.3])
+  pool = 100 + scales * random.normal(size=(500, 4))  # a narrow cone
+  near = pool[:1] + 1e-3 * random.normal(size=(20, 4))
+  white, (copies, others) = whitened(pool, [near, pool[:3]], 5.0)
+  np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-10)
+  variances = np.linalg.eigvalsh(np.cov(white.T, bias=True))
+  assert variances.sum() == pytest.approx(5.0**2)
+  assert 0.2 < variances[0] / variances[-1] < 1  # what hardly varies is damped
+  np.testing.assert_allclose(others, white[:3])
+  assert np.linalg.norm(copies - white[0], axis=1).max() < 0.05
+  same, (one,) = whitened(np.ones((5, 3)), [np.full((2, 3), 2.0)], 5.0)
+  assert not same.any()
+  assert (one == 1).all()
+
+
+def test_many_near_copies_share_what_one_had():
+  """More of them than there are other documents, with the defaults."""
+  random = np.random.default_rng(0)
+  pool, target = random.normal(size=(300, 32)), random.normal(size=(10, 32))
+  config = TsdsConfig()
+  white, targets = whitened(pool, [target], config.C)
+  alone = probabilities(white, targets, config)
+  best = int(alone.argmax())
+  copies = white[best] + 1e-3 * random.normal(size=(600, 32))
+  crowded = probabilities(np.concatenate([white, copies]), targets, config)
+  assert crowded[best] + crowded[300:].sum() == pytest.approx(alone[best], rel=0.05)
 
 
 def spoiled(value, *places):

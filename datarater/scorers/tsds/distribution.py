@@ -10,9 +10,6 @@ from datarater.scorers.tsds.density import Densities
 from datarater.scorers.tsds.inverted_lists import InvertedLists
 from datarater.scorers.tsds.neighbours import ExactSearch, Search
 
-_SHARE = 10
-"""Neighbours and near-copies are at most one in so many of the pool."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
@@ -38,9 +35,8 @@ def distribution(
   search: Search, points_NxD: np.ndarray, target_MxD: np.ndarray, config: TsdsConfig
 ) -> Distribution:
   """Of one target of M >= 1 examples. search: of the pool's points; all finite."""
-  most = max(1, len(points_NxD) // _SHARE)
-  ids_MxK, distances_MxK = search.nearest(target_MxD, min(config.max_K, most))
-  kde_K = min(config.kde_K, most)
+  ids_MxK, distances_MxK = search.nearest(target_MxD, min(config.max_K, len(points_NxD)))
+  kde_K = min(config.kde_K, len(points_NxD))
   densities = Densities(search, points_NxD, ids_MxK, config.sigma, kde_K)
   every_point = ids_MxK.shape[1] == len(points_NxD)
   allocation = allocate(

@@ -31,6 +31,7 @@ from datarater.scorers.tsds.vectors import (
   embed_all,
   read_vectors,
   usable,
+  whitened,
 )
 
 WITHOUT = -1024.0
@@ -61,9 +62,9 @@ class TsdsScorer(FittedScorer):
   ) -> Self:
     """Goes through the pool twice; holds its vectors in memory.
 
-    Vectors are those of `config.vectors`, of `embed`, or of the first proxy, in this order. Several
-    targets weigh the same. Raises InputError where there are no vectors, for such as are not
-    finite, of a wrong number or width, and for a pool of one document.
+    Vectors are those of `config.vectors`, of `embed`, or of the first proxy, in this order; only a
+    proxy's are whitened. Several targets weigh the same. Raises InputError where there are no
+    vectors, for such as are not finite, of a wrong number or width, and for a pool of one document.
     """
     if embed is None:
       cls.check(targets, config, fitting)
@@ -83,8 +84,11 @@ class TsdsScorer(FittedScorer):
       facts = {"fit_flops": counting.flops} if counting else {}
     known_N = usable(pool_NxD, has_text_N, "pool")
     groups = _by_target(target_MxD, targets, pool_NxD.shape[1])
-    p_N = probabilities(pool_NxD[known_N], groups, config)
-    distance_N = ExactSearch(np.concatenate(groups)).nearest(pool_NxD[known_N], 1)[1][:, 0]
+    pool_nxD = pool_NxD[known_N]
+    if facts and config.whiten:
+      pool_nxD, groups = whitened(pool_nxD, groups, config.C)
+    p_N = probabilities(pool_nxD, groups, config)
+    distance_N = ExactSearch(np.concatenate(groups)).nearest(pool_nxD, 1)[1][:, 0]
     ratings_T, digests_Tx = rate(digests_Nx[known_N], p_N, distance_N)
     return cls(config, {"digests": digests_Tx, "ratings": ratings_T}, facts=facts)
 
