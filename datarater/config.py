@@ -112,6 +112,7 @@ class MetaConfig:
     evolution_scale: Standard deviation of the perturbation of each rating.
     learning_rate: Of the meta-update (not stated in the paper).
     warmup_steps: Linear.
+    schedule: After warm-up; the cosine falls to zero at the run's end (not in the paper).
     weight_decay: Decoupled, applied once to the averaged update.
     clip_norm: Global norm that each member's meta-gradient is clipped to; 0 for none.
     b1: Decay of meta-Adam's first moment.
@@ -135,6 +136,7 @@ class MetaConfig:
   evolution_scale: float = 0.1
   learning_rate: float = 1e-3
   warmup_steps: int = 100
+  schedule: Literal["constant", "cosine"] = "constant"
   weight_decay: float = 0.1
   clip_norm: float = 0.01
   b1: float = 0.9

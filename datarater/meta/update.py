@@ -28,9 +28,13 @@ def init_moments(config: MetaConfig, eta: PyTree) -> PyTree:
 
 
 def learning_rate(config: MetaConfig, step: jax.Array) -> jax.Array:
-  """α_k: linear warm-up from α/warmup at step 0 to α at step warmup - 1, then constant."""
-  ramp = (step + 1) / max(1, config.warmup_steps)
-  return config.learning_rate * jnp.minimum(1.0, ramp)
+  """α_k: linear warm-up from α/warmup at step 0 to α at step warmup - 1, then the schedule."""
+  warmup = max(1, config.warmup_steps)
+  rate = config.learning_rate * jnp.minimum(1.0, (step + 1) / warmup)
+  if config.schedule == "cosine":
+    done = jnp.clip((step + 1 - warmup) / max(1, config.steps + 1 - warmup), 0.0, 1.0)
+    rate *= (1.0 + jnp.cos(jnp.pi * done)) / 2.0
+  return rate
 
 
 def apply_update(config: MetaConfig, eta: PyTree, updates_P: PyTree, step: jax.Array) -> PyTree:

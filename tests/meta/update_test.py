@@ -78,6 +78,16 @@ def test_warm_up():
   assert float(update.learning_rate(constant, jnp.asarray(0))) == np.float32(0.4)
 
 
+def test_a_cosine_falls_from_the_end_of_the_warm_up_to_zero_after_the_last_step():
+  config = MetaConfig(learning_rate=0.4, warmup_steps=4, steps=11, schedule="cosine")
+  rates = np.array([float(update.learning_rate(config, jnp.asarray(k))) for k in range(12)])
+  np.testing.assert_allclose(rates[:4], [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
+  np.testing.assert_allclose(rates[7], 0.2, rtol=1e-6)  # half way
+  assert (np.diff(rates[3:]) < 0).all()
+  assert rates[10] > 0.01
+  np.testing.assert_allclose(rates[11], 0, atol=1e-7)
+
+
 def test_each_member_is_clipped_by_its_own_global_norm():
   """Seen in Adam's first moment: 0.1 of the clipped gradient."""
   config = MetaConfig(population=2, clip_norm=1.0)
