@@ -20,7 +20,7 @@ import jax
 import tyro
 from matplotlib.figure import Figure
 
-from datarater.config_io import to_json
+from datarater.config_io import from_json, to_json
 from datarater.data.builders.text import SUMMARY
 from datarater.errors import DivergedError, InputError, WorkerDiedError, require
 from datarater.evaluation.results import environment
@@ -66,7 +66,7 @@ class Place:
   def has_results(self, name: str) -> bool:
     """Whether an experiment has run at this scale."""
     path = self.folder(name) / RESULTS
-    return path.is_file() and read_json(path, "results")["scale"] == to_json(self.scale)
+    return path.is_file() and is_of(read_json(path, "results"), self.scale)
 
   def with_seeds(self, seeds: Sequence[int]) -> "Place":
     """The same for other seeds, with the choices that were made for this one's."""
@@ -81,6 +81,14 @@ class Place:
   def folder(self, name: str) -> Path:
     """Of an experiment's results."""
     return self.output / name / self.scale.name
+
+
+def is_of(results: Results, scale: Scale) -> bool:
+  """Whether results are of a scale; what they know no setting for had its default."""
+  try:
+    return from_json(Scale, results["scale"]) == scale
+  except InputError:  # of another shape
+    return False
 
 
 @dataclasses.dataclass(frozen=True)

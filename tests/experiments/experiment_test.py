@@ -1,5 +1,6 @@
 """What an experiment asks for before it begins."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -9,7 +10,7 @@ from datarater.config_io import to_json
 from datarater.data.builders.text import SUMMARY
 from datarater.errors import InputError
 from datarater.runtime.atomic import write_json
-from experiments.experiment import OUTPUT, RESULTS, make_place, require_own_output
+from experiments.experiment import OUTPUT, RESULTS, is_of, make_place, require_own_output
 from experiments.scale import SCALES
 
 HERE = (Path("runs"), Path("results"))
@@ -52,6 +53,15 @@ def test_results_of_other_settings_are_not_read(tmp_path):
   write_json(path, {"scale": to_json(SCALES["cpu"]), "chosen": {}})  # of another corpus
   with pytest.raises(InputError, match="of other settings"):
     place.results("learning_rates")
+
+
+def test_results_from_before_there_was_a_setting_are_of_its_default():
+  old = to_json(SCALES["cpu"])
+  del old["meta"]["schedule"]
+  assert is_of({"scale": old}, SCALES["cpu"])
+  falling = dataclasses.replace(SCALES["cpu"].meta, schedule="cosine")
+  assert not is_of({"scale": old}, dataclasses.replace(SCALES["cpu"], meta=falling))
+  assert not is_of({"scale": {**old, "gone": 1}}, SCALES["cpu"])
 
 
 def test_a_corpus_that_was_built_anew_does_not_meet_old_jobs(tmp_path):
