@@ -74,6 +74,10 @@ def lifetime(place: Place) -> Variants:
   return {**found, "never": _meta(place, "lifetime", (10 * steps,))[str(10 * steps)]}
 
 
+def schedule(place: Place) -> Variants:
+  return _meta(place, "schedule", ("constant", "cosine"))
+
+
 def estimator(place: Place) -> Variants:
   return _meta(place, "estimator", ("mixed", "first_order", "evolution"))
 
@@ -124,6 +128,11 @@ ABLATIONS: Mapping[str, tuple[Callable[[Place], Variants], str, str]] = {
     lifetime,
     "Meta-steps until an inner model starts anew",
     "Inner models start anew at staggered ages; the lifetime is not stated.",
+  ),
+  "schedule": (
+    schedule,
+    "The meta-learning rate after warm-up",
+    "Warm-up over 100 meta-steps; what follows is not stated.",
   ),
   "granularity": (
     granularity,

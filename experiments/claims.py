@@ -152,17 +152,24 @@ def _grid(results: Results) -> Iterable[Claim]:
 
 
 def _selectors(results: Results) -> Iterable[Claim]:
-  rater = results["ranks"]["rater"]
-  share, hoped = rater["tied"] / rater["cells"], results["hoped_share"]
+  ranks, hoped = results["ranks"], results["hoped_share"]
+  for name in ("rater", "longer rater"):
+    of = ranks[name]
+    share = of["tied"] / of["cells"]
+    yield Claim(
+      f"The {name} is first, or tied with the first, in {hoped:.0%} of the cells of all selectors",
+      f"{of['tied']} of {of['cells']} ({share:.0%}), first in {of['first']}; mean rank "
+      f"{of['mean_rank']:.1f} of {len(ranks)}",
+      share >= hoped,
+    )
+  dsdm = ranks["dsdm"]
+  *_, (size, multipliers) = results["compute_multipliers"].items()
+  multiplier = multipliers["dsdm"]
+  reached = f"{multiplier:.1f} at {size}" if multiplier else f"none at {size}"
   yield Claim(
-    f"The rater is first, or tied with the first, in {hoped:.0%} of the cells of all selectors",
-    f"{rater['tied']} of {rater['cells']} ({share:.0%}), first in {rater['first']}; mean rank "
-    f"{rater['mean_rank']:.1f} of {len(results['ranks'])}",
-    share >= hoped,
-  )
-  dsdm = results["ranks"]["dsdm"]
-  yield Claim(
-    "DsDm, in the same cells", f"first or tied in {dsdm['tied']}; mean rank {dsdm['mean_rank']:.1f}"
+    "DsDm, in the same cells",
+    f"first or tied in {dsdm['tied']}; mean rank {dsdm['mean_rank']:.1f}; compute multiplier "
+    f"{reached}",
   )
 
 

@@ -19,7 +19,7 @@ from experiments.arms import Arm, cell, kept, random_drop, unfiltered, views
 from experiments.compare_selectors_figure import draw
 from experiments.experiment import Experiment, Place, main
 from experiments.jobs import Job, TaskJob
-from experiments.selectors import SELECTORS, Setting, selection_cost
+from experiments.selectors import RATERS, SELECTORS, Setting, selection_cost
 from experiments.table2_tasks import check
 
 RANDOM, UNFILTERED = "random", "unfiltered"
@@ -128,17 +128,19 @@ def _elsewhere(place: Place, arm: Arm, setting: Setting) -> list[float]:
 def ranked(cells: Mapping[str, Any]) -> dict[str, Any]:
   """Selector → rank in each cell (1 is best), mean rank, cells where it is first, or tied with it.
 
-  cell: as `measure` gives them; "tied" counts the first as well.
+  cell: as `measure` gives them; "tied" counts the first as well. A variant of the rater is first
+  where it is before all that are none.
   """
   found: dict[str, dict[str, Any]] = {}
   for of in every_cell(cells).values():
     order = sorted(of, key=lambda name: np.mean(of[name]["loss"]))
     for rank, name in enumerate(order, 1):
-      gap = paired_difference(of[name]["loss"], of[order[0]]["loss"])
+      first = next(n for n in order if n == name or not {n, name} <= set(RATERS))
+      gap = paired_difference(of[name]["loss"], of[first]["loss"])
       mine = found.setdefault(name, {"ranks": [], "first": 0, "tied": 0})
       mine["ranks"].append(rank)
-      mine["first"] += rank == 1
-      mine["tied"] += rank == 1 or not gap["beyond_interval"]
+      mine["first"] += name == first
+      mine["tied"] += name == first or not gap["beyond_interval"]
   return {
     name: {**of, "mean_rank": float(np.mean(of["ranks"])), "cells": len(of["ranks"])}
     for name, of in sorted(found.items(), key=lambda each: np.mean(each[1]["ranks"]))
@@ -197,11 +199,15 @@ def told(
   multipliers: Mapping[str, Mapping[str, float | None]],
 ) -> str:
   """What was found, in sentences."""
-  rater, best = ranks["rater"], next(iter(ranks))
+  best = next(iter(ranks))
+  raters = "; ".join(
+    f"{name}: first in {ranks[name]['first']} of {ranks[name]['cells']} cells, first or tied in "
+    f"{ranks[name]['tied']}"
+    for name in RATERS
+  )
   order = ", ".join(f"{name} {of['mean_rank']:.1f}" for name, of in ranks.items())
   parts = [
-    f"The rater is first in {rater['first']} of {rater['cells']} cells and first or tied in "
-    f"{rater['tied']}; {best} has the best mean rank. Mean ranks: {order}."
+    f"Against all that are no raters: {raters}. {best} has the best mean rank. Mean ranks: {order}."
   ]
   for setting in cells:
     counts = {

@@ -59,7 +59,7 @@ def _draw_panel(
         fmt="o",
         markersize=4,
         elinewidth=1.1,
-        color=PALETTE["rater" if name == "rater" else "unfiltered"],
+        color=PALETTE["rater" if "rater" in name else "unfiltered"],
         alpha=shades[i],
         label=f"{float(fraction):.0%} discarded" if name == "rater" else None,
       )

@@ -43,7 +43,7 @@ from experiments.lds import (
 from experiments.selectors import DSDM_PROXIES, SELECTORS, Setting, proxy, target_texts
 from experiments.statistics import compared
 
-SUBSETS = {"cpu": 32, "gpu": 96, "paper": 96}
+SUBSETS = {"cpu": 64, "gpu": 96, "paper": 96}
 SUBSET_DISCARD = 0.9
 """A tenth is left, about as much text as a small model reads once."""
 

@@ -2,8 +2,8 @@
 
 A selector is given what a rater is given: the target's text in `outer`, and models trained on
 `inner`, never the pool that it rates, which is `lm`. A rater, a classifier and DsDm are fitted once
-a seed; TSDS and DSIR draw once a seed from what they found; the others know no chance. The mean of
-all seeds' raters shows what their chance costs.
+a seed; TSDS and DSIR draw once a seed from what they found; the others know no chance. Two variants
+of the rater show what it lacks: longer meta-training whose rate falls, and the mean of all seeds'.
 """
 
 import dataclasses
@@ -165,6 +165,22 @@ def _mean_of_raters(place: Place, setting: Setting) -> list[PoolJob]:
   return [MeanJob(tuple(_raters(place, setting)), setting.data(place))]
 
 
+def _longer_raters(place: Place, setting: Setting) -> list[PoolJob]:
+  """After twice the headline's meta-steps, at a rate that falls to zero."""
+  pools = []
+  for seed in place.scale.seeds:
+    config = rater(place, setting.target, seed, setting.without).config
+    meta = dataclasses.replace(
+      config.meta,
+      steps=2 * config.meta.steps,
+      lifetime=2 * config.meta.lifetime,
+      schedule="cosine",
+    )
+    config = dataclasses.replace(config, meta=meta, name=f"{config.name}, longer", snapshot_every=0)
+    pools.append(rated_pool(place, RaterJob(config)))
+  return pools
+
+
 def _perplexity(keep: Keep) -> Callable[[Place, Setting], list[PoolJob]]:
   def pools(place: Place, setting: Setting) -> list[PoolJob]:
     model = proxy(place, setting, place.scale.seeds[0])
@@ -217,6 +233,7 @@ def _heuristics(place: Place, setting: Setting) -> list[PoolJob]:
 
 SELECTORS: Mapping[str, Callable[[Place, Setting], Sequence[PoolJob]]] = {
   "rater": _raters,
+  "longer rater": _longer_raters,
   "raters' mean": _mean_of_raters,
   "dsdm": _dsdm,
   "tsds": _tsds,
@@ -228,6 +245,9 @@ SELECTORS: Mapping[str, Callable[[Place, Setting], Sequence[PoolJob]]] = {
   "heuristics": _heuristics,
 }
 """name → its pools, one a seed, or one for all seeds."""
+
+RATERS = ("rater", "longer rater", "raters' mean")
+"""Variants of one method, which are not each other's rivals."""
 
 
 def selection_cost(place: Place, setting: Setting, selector: str) -> dict[str, float]:

@@ -113,8 +113,12 @@ def test_order_of_domains(mean, between, expected):
 @pytest.mark.parametrize(("tied", "met"), [(4, True), (3, False)])
 def test_the_rater_among_all_selectors(tied, met):
   ranks = {"first": 1, "cells": 5, "mean_rank": 2.0}
-  results = {"ranks": {n: {**ranks, "tied": tied} for n in ("rater", "dsdm")}, "hoped_share": 0.8}
-  assert marks("compare_selectors", results) == [met, None]
+  results = {
+    "ranks": {n: {**ranks, "tied": tied} for n in ("rater", "longer rater", "dsdm")},
+    "compute_multipliers": {"1m": {"dsdm": 1.5}, "2m": {"dsdm": None}},
+    "hoped_share": 0.8,
+  }
+  assert marks("compare_selectors", results) == [met, met, None]
 
 
 @pytest.mark.parametrize(
