@@ -10,6 +10,7 @@ from experiments.fig1_compute_gain import TARGET_SHARE, TARGET_SHARE_NET
 from experiments.fig6_grid import FAULTS
 from experiments.jobs import RaterJob
 from experiments.scale import HELDOUT
+from experiments.selectors import RATER_VARIANTS
 from experiments.statistics import told
 
 Results = Mapping[str, Any]
@@ -153,7 +154,7 @@ def _grid(results: Results) -> Iterable[Claim]:
 
 def _selectors(results: Results) -> Iterable[Claim]:
   ranks, hoped = results["ranks"], results["hoped_share"]
-  for name in ("rater", "longer rater"):
+  for name in RATER_VARIANTS:
     of = ranks[name]
     share = of["tied"] / of["cells"]
     yield Claim(

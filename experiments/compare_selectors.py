@@ -19,7 +19,7 @@ from experiments.arms import Arm, cell, kept, random_drop, unfiltered, views
 from experiments.compare_selectors_figure import draw
 from experiments.experiment import Experiment, Place, main
 from experiments.jobs import Job, TaskJob
-from experiments.selectors import RATERS, SELECTORS, Setting, selection_cost
+from experiments.selectors import RATER_VARIANTS, SELECTORS, Setting, selection_cost
 from experiments.table2_tasks import check
 
 RANDOM, UNFILTERED = "random", "unfiltered"
@@ -135,7 +135,7 @@ def ranked(cells: Mapping[str, Any]) -> dict[str, Any]:
   for of in every_cell(cells).values():
     order = sorted(of, key=lambda name: np.mean(of[name]["loss"]))
     for rank, name in enumerate(order, 1):
-      first = next(n for n in order if n == name or not {n, name} <= set(RATERS))
+      first = next(n for n in order if n == name or not {n, name} <= set(RATER_VARIANTS))
       gap = paired_difference(of[name]["loss"], of[first]["loss"])
       mine = found.setdefault(name, {"ranks": [], "first": 0, "tied": 0})
       mine["ranks"].append(rank)
@@ -159,9 +159,10 @@ def every_cell(cells: Mapping[str, Any]) -> dict[tuple[str, str, str], Mapping[s
 
 def compute_multipliers(cells: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
   """Size → selector → FLOPs that training on everything takes, over those that training on a
-  selection takes to reach the same loss (Engstrom et al. 2024), in the first setting
-  and the last share of each size; mean over seeds, None where one never reaches it. The cost of
-  selecting is not in it.
+  selection takes to reach the same loss (Engstrom et al. 2024).
+
+  In the first setting, at the last share of each size; mean over seeds, None where one never
+  reaches it. The cost of selecting is not in it.
   """
   by_size = next(iter(cells.values()))
   return {
@@ -203,7 +204,7 @@ def told(
   raters = "; ".join(
     f"{name}: first in {ranks[name]['first']} of {ranks[name]['cells']} cells, first or tied in "
     f"{ranks[name]['tied']}"
-    for name in RATERS
+    for name in RATER_VARIANTS
   )
   order = ", ".join(f"{name} {of['mean_rank']:.1f}" for name, of in ranks.items())
   parts = [

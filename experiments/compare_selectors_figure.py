@@ -19,6 +19,8 @@ def draw(results: Mapping[str, Any]) -> Figure:
   cells = results["cells"]
   shown = [(setting, size) for setting, sizes in cells.items() for size in sizes]
   rows = list(results["ranks"])
+  fractions = sorted({f for sizes in cells.values() for of in sizes.values() for f in of})
+  shades = dict(zip(fractions, np.linspace(0.35, 1.0, len(fractions)), strict=True))
   first_setting, first_size = shown[0]
   with matplotlib.rc_context(STYLE):
     figure, grid = panels((1240, 120 + 26 * len(rows)), 1, len(shown) + 1)
@@ -26,11 +28,12 @@ def draw(results: Mapping[str, Any]) -> Figure:
       title = (
         f"{setting.replace(', ', chr(10))}\n{size}" if ", " in setting else f"{setting}\n{size}"
       )
-      _draw_panel(axes, cells[setting][size], rows, "against_random", title)
+      _draw_panel(axes, cells[setting][size], rows, shades, "against_random", title)
     _draw_panel(
       grid[-1],
       cells[first_setting][first_size],
       rows,
+      shades,
       "elsewhere_against_random",
       f"the other domains\n{first_size}, {first_setting}",
     )
@@ -43,9 +46,13 @@ def draw(results: Mapping[str, Any]) -> Figure:
 
 
 def _draw_panel(
-  axes: Axes, fractions: Mapping[str, Any], rows: list[str], key: str, title: str
+  axes: Axes,
+  fractions: Mapping[str, Any],
+  rows: list[str],
+  shades: Mapping[str, float],
+  key: str,
+  title: str,
 ) -> None:
-  shades = np.linspace(0.35, 1.0, len(fractions))
   for i, (fraction, of) in enumerate(fractions.items()):
     height = (i - (len(fractions) - 1) / 2) * 0.22
     for y, name in enumerate(reversed(rows)):
@@ -60,7 +67,7 @@ def _draw_panel(
         markersize=4,
         elinewidth=1.1,
         color=PALETTE["rater" if "rater" in name else "unfiltered"],
-        alpha=shades[i],
+        alpha=shades[fraction],
         label=f"{float(fraction):.0%} discarded" if name == "rater" else None,
       )
   axes.axvline(0, color=PALETTE["random"], linestyle=(0, (4, 2)), linewidth=1.2)

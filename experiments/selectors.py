@@ -2,8 +2,8 @@
 
 A selector is given what a rater is given: the target's text in `outer`, and models trained on
 `inner`, never the pool that it rates, which is `lm`. A rater, a classifier and DsDm are fitted once
-a seed; TSDS and DSIR draw once a seed from what they found; the others know no chance. Two variants
-of the rater show what it lacks: longer meta-training whose rate falls, and the mean of all seeds'.
+a seed; TSDS and DSIR draw once a seed from what they found; the others know no chance. The rater is
+the headline's, and one that is meta-trained for longer, at a falling rate.
 """
 
 import dataclasses
@@ -34,7 +34,6 @@ from experiments.arms import learning_rate, pool_data, rated_pool, rater
 from experiments.experiment import Place
 from experiments.jobs import ModelJob, PerplexityJob, PoolJob, RaterJob, pass_flops
 from experiments.queue import seconds_of
-from experiments.statistics import standardised
 
 COST = "cost.json"
 DSDM_PROXIES = 2
@@ -124,28 +123,6 @@ def target_texts(data: DataConfig, target: str) -> list[str]:
   return [source[i].text for i in range(len(source))]
 
 
-@dataclasses.dataclass(frozen=True)
-class MeanJob(PoolJob):
-  """The mean of several ratings of a pool, each standardised over it."""
-
-  pools: tuple[PoolJob, ...]
-  data: DataConfig
-
-  @property
-  def name(self) -> str:
-    return f"mean of {len(self.pools)} ratings"
-
-  @property
-  def needs(self) -> tuple[PoolJob, ...]:
-    return self.pools
-
-  def rate(self, root: Path, source: Source) -> RatedPool:
-    rated = [RatedPool.load(pool.result_path(root), source) for pool in self.pools]
-    ratings = np.mean([standardised(each.ratings) for each in rated], axis=0)
-    flops = sum(each.flops for each in rated)
-    return RatedPool(ratings.astype(np.float32), flops, rated[0].tokens)
-
-
 def proxy(place: Place, setting: Setting, seed: int) -> ModelJob:
   """A small language model trained on `inner`, which no final model sees."""
   size = place.scale.sizes[0]
@@ -159,10 +136,6 @@ def _raters(place: Place, setting: Setting) -> list[PoolJob]:
     rated_pool(place, rater(place, setting.target, seed, setting.without))
     for seed in place.scale.seeds
   ]
-
-
-def _mean_of_raters(place: Place, setting: Setting) -> list[PoolJob]:
-  return [MeanJob(tuple(_raters(place, setting)), setting.data(place))]
 
 
 def _longer_raters(place: Place, setting: Setting) -> list[PoolJob]:
@@ -234,7 +207,6 @@ def _heuristics(place: Place, setting: Setting) -> list[PoolJob]:
 SELECTORS: Mapping[str, Callable[[Place, Setting], Sequence[PoolJob]]] = {
   "rater": _raters,
   "longer rater": _longer_raters,
-  "raters' mean": _mean_of_raters,
   "dsdm": _dsdm,
   "tsds": _tsds,
   "dsir": _dsir,
@@ -246,7 +218,7 @@ SELECTORS: Mapping[str, Callable[[Place, Setting], Sequence[PoolJob]]] = {
 }
 """name → its pools, one a seed, or one for all seeds."""
 
-RATERS = ("rater", "longer rater", "raters' mean")
+RATER_VARIANTS = ("rater", "longer rater")
 """Variants of one method, which are not each other's rivals."""
 
 

@@ -13,7 +13,7 @@ the nearest example of any target. Ranks are further apart than the Gumbel noise
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -71,25 +71,24 @@ class TsdsScorer(FittedScorer):
     require_targets(targets, cls.name)
     digests_Nx, has_text_N = digests_of(pool)
     require_pool(len(digests_Nx), cls.name)
-    facts: dict[str, Any] = {}
+    of_proxy = None
     if config.vectors:
       pool_NxD, target_MxD = read_vectors(config.vectors)
     else:
-      counting = None if embed else _Counting(fitting.proxies[0])
-      embed = embed or counting
-      assert embed is not None
+      if embed is None:
+        embed = of_proxy = _Counting(fitting.proxies[0])
       pool_NxD = embed_all(pool, embed, "pool", fitting.progress)
       examples = [text for target in targets for text in target.texts]
       target_MxD = embed_all(examples, embed, "target")
-      facts = {"fit_flops": counting.flops} if counting else {}
     known_N = usable(pool_NxD, has_text_N, "pool")
     groups = _by_target(target_MxD, targets, pool_NxD.shape[1])
     pool_nxD = pool_NxD[known_N]
-    if facts and config.whiten:
+    if of_proxy and config.whiten:
       pool_nxD, groups = whitened(pool_nxD, groups, config.C)
     p_N = probabilities(pool_nxD, groups, config)
     distance_N = ExactSearch(np.concatenate(groups)).nearest(pool_nxD, 1)[1][:, 0]
     ratings_T, digests_Tx = rate(digests_Nx[known_N], p_N, distance_N)
+    facts = {"fit_flops": of_proxy.flops} if of_proxy else {}
     return cls(config, {"digests": digests_Tx, "ratings": ratings_T}, facts=facts)
 
   @classmethod
