@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from datarater.data.sources import open_source
 from datarater.evaluation.compare import paired_difference
+from datarater.evaluation.pool import kept_by_rating
+from datarater.evaluation.results import mixture
 from experiments.arms import Arm, cell, kept, random_drop, unfiltered, views
 from experiments.compare_selectors_figure import draw
 from experiments.experiment import Experiment, Place, main
-from experiments.jobs import Job, TaskJob
+from experiments.jobs import Job, ModelJob, TaskJob
 from experiments.selectors import RATER_VARIANTS, SELECTORS, Setting, selection_cost
 from experiments.table2_tasks import check
 
@@ -111,12 +114,22 @@ def _cell(place: Place, setting: Setting, size: str, fraction: float) -> dict[st
     found[name] = cell(place, arm, baseline, control, setting.target)
     found[name]["validation"] = [run["validation"] for run in views(place, arm, setting.target)]
     found[name]["elsewhere"] = elsewhere[name]
+    if name != RANDOM and not setting.without:
+      found[name]["own_share"] = [_own_share(place, job, setting) for job in arm]
     found[name]["elsewhere_against_unfiltered"] = paired_difference(elsewhere[name], base)
     if control is not None:
       found[name]["elsewhere_against_random"] = paired_difference(
         elsewhere[name], elsewhere[RANDOM]
       )
   return found
+
+
+def _own_share(place: Place, job: ModelJob, setting: Setting) -> float:
+  """The share of the target's own domain in the bytes that a model trains on."""
+  assert job.pool is not None
+  source = open_source(job.pool.data, "lm")
+  left = kept_by_rating(source, job.pool.ratings(place.root), job.config.selection)
+  return mixture(source, left)["after"][setting.target]
 
 
 def _elsewhere(place: Place, arm: Arm, setting: Setting) -> list[float]:
@@ -210,6 +223,11 @@ def told(
   parts = [
     f"Against all that are no raters: {raters}. {best} has the best mean rank. Mean ranks: {order}."
   ]
+  *_, (_, last) = _of(cells, next(iter(cells)))
+  own = ", ".join(f"{n} {np.mean(of['own_share']):.0%}" for n, of in last.items() if n != RANDOM)
+  parts.append(
+    f"Of the smallest selection for the largest models the target's own domain is: {own}."
+  )
   for setting in cells:
     counts = {
       name: sum(_better(of[name]["against_random"]) for (s, *_), of in _of(cells, setting))
