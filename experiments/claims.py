@@ -10,11 +10,11 @@ from experiments.fig1_compute_gain import TARGET_SHARE, TARGET_SHARE_NET
 from experiments.fig6_grid import FAULTS
 from experiments.jobs import RaterJob
 from experiments.scale import HELDOUT
-from experiments.selectors import RATER_VARIANTS
+from experiments.selectors import RATERS
 from experiments.statistics import told
 
 Results = Mapping[str, Any]
-RATERS = f"{RaterJob.kind}/"
+RATER_JOBS = f"{RaterJob.kind}/"
 MOST_HOURS, MOST_RATER_MINUTES, MOST_FIGURE_MINUTES = 4, 8, 30
 
 
@@ -48,7 +48,7 @@ def claims(results: Mapping[str, Results]) -> list[Claim]:
 def _time(results: Sequence[Results]) -> Iterable[Claim]:
   """How long the cpu preset takes, by the seconds of its jobs, which the workers share."""
   every = {name: s for of in results for name, s in of["seconds_by_job"].items()}
-  raters = [s for name, s in every.items() if name.startswith(RATERS)]
+  raters = [s for name, s in every.items() if name.startswith(RATER_JOBS)]
   papers = [of for of in results if of["experiment"].startswith(("fig", "table"))]
   figures = {of["experiment"]: _minutes_without_raters(of) for of in papers or results}
   longest = max(figures, key=lambda name: figures[name])
@@ -71,7 +71,7 @@ def _time(results: Sequence[Results]) -> Iterable[Claim]:
 
 
 def _minutes_without_raters(of: Results) -> float:
-  seconds = [s for name, s in of["seconds_by_job"].items() if not name.startswith(RATERS)]
+  seconds = [s for name, s in of["seconds_by_job"].items() if not name.startswith(RATER_JOBS)]
   return sum(seconds) / of["workers"] / 60
 
 
@@ -154,7 +154,7 @@ def _grid(results: Results) -> Iterable[Claim]:
 
 def _selectors(results: Results) -> Iterable[Claim]:
   ranks, hoped = results["ranks"], results["hoped_share"]
-  for name in RATER_VARIANTS:
+  for name in RATERS:
     of = ranks[name]
     share = of["tied"] / of["cells"]
     yield Claim(

@@ -22,7 +22,7 @@ from experiments.arms import Arm, cell, kept, random_drop, unfiltered, views
 from experiments.compare_selectors_figure import draw
 from experiments.experiment import Experiment, Place, main
 from experiments.jobs import Job, ModelJob, TaskJob
-from experiments.selectors import RATER_VARIANTS, SELECTORS, Setting, selection_cost
+from experiments.selectors import RATERS, SELECTORS, Setting, selection_cost
 from experiments.table2_tasks import check
 
 RANDOM, UNFILTERED = "random", "unfiltered"
@@ -141,19 +141,17 @@ def _elsewhere(place: Place, arm: Arm, setting: Setting) -> list[float]:
 def ranked(cells: Mapping[str, Any]) -> dict[str, Any]:
   """Selector → rank in each cell (1 is best), mean rank, cells where it is first, or tied with it.
 
-  cell: as `measure` gives them; "tied" counts the first as well. A variant of the rater is first
-  where it is before all that are none.
+  cell: as `measure` gives them; "tied" counts the first as well.
   """
   found: dict[str, dict[str, Any]] = {}
   for of in every_cell(cells).values():
     order = sorted(of, key=lambda name: np.mean(of[name]["loss"]))
     for rank, name in enumerate(order, 1):
-      first = next(n for n in order if n == name or not {n, name} <= set(RATER_VARIANTS))
-      gap = paired_difference(of[name]["loss"], of[first]["loss"])
+      gap = paired_difference(of[name]["loss"], of[order[0]]["loss"])
       mine = found.setdefault(name, {"ranks": [], "first": 0, "tied": 0})
       mine["ranks"].append(rank)
-      mine["first"] += name == first
-      mine["tied"] += name == first or not gap["beyond_interval"]
+      mine["first"] += rank == 1
+      mine["tied"] += rank == 1 or not gap["beyond_interval"]
   return {
     name: {**of, "mean_rank": float(np.mean(of["ranks"])), "cells": len(of["ranks"])}
     for name, of in sorted(found.items(), key=lambda each: np.mean(each[1]["ranks"]))
@@ -215,14 +213,12 @@ def told(
   """What was found, in sentences."""
   best = next(iter(ranks))
   raters = "; ".join(
-    f"{name}: first in {ranks[name]['first']} of {ranks[name]['cells']} cells, first or tied in "
-    f"{ranks[name]['tied']}"
-    for name in RATER_VARIANTS
+    f"the {name} is first in {ranks[name]['first']} of {ranks[name]['cells']} cells, and first or "
+    f"tied in {ranks[name]['tied']}"
+    for name in RATERS
   )
   order = ", ".join(f"{name} {of['mean_rank']:.1f}" for name, of in ranks.items())
-  parts = [
-    f"Against all that are no raters: {raters}. {best} has the best mean rank. Mean ranks: {order}."
-  ]
+  parts = [f"Of all selectors {raters}; {best} has the best mean rank. Mean ranks: {order}."]
   *_, (_, last) = _of(cells, next(iter(cells)))
   own = ", ".join(f"{n} {np.mean(of['own_share']):.0%}" for n, of in last.items() if n != RANDOM)
   parts.append(

@@ -218,8 +218,7 @@ SELECTORS: Mapping[str, Callable[[Place, Setting], Sequence[PoolJob]]] = {
 }
 """name → its pools, one a seed, or one for all seeds."""
 
-RATER_VARIANTS = ("rater", "longer rater")
-"""Variants of one method, which are not each other's rivals."""
+RATERS = ("rater", "longer rater")
 
 
 def selection_cost(place: Place, setting: Setting, selector: str) -> dict[str, float]:

@@ -23,17 +23,6 @@ def test_ranks_and_ties():
   assert [(of["first"], of["tied"]) for of in found.values()] == [(1, 1), (0, 1), (0, 0)]
 
 
-def test_raters_are_not_each_others_rivals():
-  losses = {"longer rater": [1.0, 2.0, 3.0], "rater": [1.2, 2.2, 3.2], "other": [1.3, 2.3, 3.3]}
-  found = ranked({"s": {"1m": {"0.5": {name: {"loss": loss} for name, loss in losses.items()}}}})
-  assert [of["ranks"] for of in found.values()] == [[1], [2], [3]]
-  assert {name: of["first"] for name, of in found.items()} == {
-    "longer rater": 1,
-    "rater": 1,
-    "other": 0,
-  }
-
-
 def test_a_compute_multiplier_is_how_much_longer_everything_takes():
   found = compute_multipliers(
     cells(
