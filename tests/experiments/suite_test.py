@@ -134,10 +134,10 @@ def test_results_hold_what_they_promise(place):
 
 
 def test_raters_are_shared_and_nothing_is_done_twice(place):
-  more_seeds, untrained, without_own, clean, populations = 2, 2, 2, 1, 4
+  more_seeds, untrained, without_own, clean, populations, longer = 2, 2, 2, 1, 4, 2 * 2
   raters = list((place.root / "raters").iterdir())
   trained = 2 * 2 + more_seeds + untrained
-  assert len(raters) == trained + without_own + clean + populations
+  assert len(raters) == trained + without_own + clean + populations + longer
   before = {p: p.stat().st_mtime_ns for p in place.root.rglob("*.json")}
   run_suite(place, CHOSEN)
   assert {p: p.stat().st_mtime_ns for p in place.root.rglob("*.json")} == before
