@@ -56,7 +56,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
   parser.add_argument("--peer-path", required=True, help="site-packages that hold traker")
   parser.add_argument("--pool", type=int, default=1000)
-  parser.add_argument("--projections", type=int, default=16)
+  parser.add_argument("--projections", type=int, default=24)
   parser.add_argument("--peer-batch", type=int, default=125)
   parser.add_argument("--steps", type=int, default=300)
   parser.add_argument("--output", type=Path, default=RESULT)

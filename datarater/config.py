@@ -112,7 +112,8 @@ class MetaConfig:
     evolution_scale: Standard deviation of the perturbation of each rating.
     learning_rate: Of the meta-update (not stated in the paper).
     warmup_steps: Linear.
-    schedule: After warm-up; the cosine falls to zero at the run's end (not in the paper).
+    schedule: After warm-up; the cosine falls to zero at the run's end (not in the paper), so that
+      the run cannot be made longer.
     weight_decay: Decoupled, applied once to the averaged update.
     clip_norm: Global norm that each member's meta-gradient is clipped to; 0 for none.
     b1: Decay of meta-Adam's first moment.

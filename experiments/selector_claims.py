@@ -51,7 +51,6 @@ FEW = 0.99
 """Discarded: TSDS keeps 1%."""
 
 COPIES = (100, 1000)
-
 MOST_MASS = 1.2
 SHOWN = ("tsds", "rater", "dsir")
 

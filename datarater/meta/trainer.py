@@ -75,7 +75,9 @@ def _folder(config: MetaTrainConfig, folder: Path) -> contextlib.AbstractContext
   """The run's folder, which the first process alone locks and writes to."""
   if not is_first():
     return contextlib.nullcontext(folder)
-  return run_folder(folder, config, extendable=("meta.steps",), free=("mesh",))
+  # Of a rate that falls to the run's end, all steps would have been others in a longer run.
+  extendable = ("meta.steps",) if config.meta.schedule == "constant" else ()
+  return run_folder(folder, config, extendable, free=("mesh",))
 
 
 @dataclasses.dataclass(frozen=True)

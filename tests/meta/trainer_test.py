@@ -12,10 +12,11 @@ from problems import assert_same_tree, tiny_run
 
 from datarater.cli import BAD_INPUT, FAILED, main
 from datarater.config import MetaConfig, MetaTrainConfig, OptimizerConfig
-from datarater.config_io import load_config_file
+from datarater.config_io import load_config_file, to_json
 from datarater.errors import InputError
 from datarater.meta import trainer
 from datarater.runtime.artifact import read_rater
+from datarater.runtime.atomic import write_json
 from datarater.runtime.checkpoint import Checkpoints
 from datarater.runtime.metrics import TIMINGS, read_metrics
 from datarater.scorers.rater import load_rater
@@ -116,6 +117,13 @@ def test_stopped_and_extended_is_as_if_never_stopped(whole, tmp_path):
   assert position == expected_position
   for file in sorted((folder / trainer.RATER).iterdir()):
     assert (tmp_path / trainer.RATER / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_run_whose_rate_falls_to_its_end_is_not_made_longer(tmp_path):
+  falling = with_meta(CONFIG, schedule="cosine")
+  write_json(tmp_path / "config.json", to_json(with_meta(falling, steps=4)))
+  with pytest.raises(InputError, match=r"meta\.steps: 4 -> 6"):
+    trainer.meta_train(falling, tmp_path, progress=False)
 
 
 def test_another_config_in_the_same_folder_is_refused(whole):
