@@ -82,7 +82,7 @@ def open_store(folder: Path | None, origin: Origin) -> Iterator[GradientStore]:
     changed = differences(read_json(folder / CONFIG, "gradients' config"), to_json(origin))
     require(
       not changed,
-      f"gradients {str(folder)!r} are of another {_named(changed)}; name another folder "
+      f"gradients {str(folder)!r} were not made with this: {_named(changed)}; name another folder "
       "(--gradients), or give what they were made with",
     )
   with run_folder(folder, origin):
